@@ -1,0 +1,55 @@
+# Finds LibTorch inside a torch Python package and defines monarch::torch.
+#
+# Order: MONARCH_TORCH_DIR, the environment ./quickstart makes (.deps/venv), python3 on PATH. Torch's own CMake package
+# is not used because it insists on a CUDA toolkit; linking c10 and torch_cpu directly does not.
+
+set(_torch_found "")
+set(_torch_candidates "${MONARCH_TORCH_DIR}")
+file(GLOB _torch_private "${PROJECT_SOURCE_DIR}/.deps/venv/lib/python3*/site-packages/torch")
+list(APPEND _torch_candidates ${_torch_private})
+if(NOT MONARCH_TORCH_DIR AND NOT _torch_private)
+  find_program(MONARCH_PYTHON python3)
+  if(MONARCH_PYTHON)
+    execute_process(
+      COMMAND "${MONARCH_PYTHON}" -c
+              "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')"
+      OUTPUT_VARIABLE _torch_python OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    list(APPEND _torch_candidates "${_torch_python}")
+  endif()
+endif()
+foreach(_dir ${_torch_candidates})
+  if(NOT _torch_found AND EXISTS "${_dir}/lib/libtorch_cpu.so")
+    set(_torch_found "${_dir}")
+  endif()
+endforeach()
+if(NOT _torch_found)
+  message(FATAL_ERROR "LibTorch was not found (looked in: ${_torch_candidates}). Run ./quickstart, which installs it into "
+                      ".deps/, or pass -DMONARCH_TORCH_DIR=<folder of the torch Python package>.")
+endif()
+
+file(STRINGS "${_torch_found}/version.py" _torch_version_line REGEX "^__version__")
+string(REGEX MATCH "[0-9]+\\.[0-9]+(\\.[0-9]+)?" MONARCH_TORCH_VERSION "${_torch_version_line}")
+if(MONARCH_TORCH_VERSION VERSION_LESS 2.6)
+  message(FATAL_ERROR "torch ${MONARCH_TORCH_VERSION} in ${_torch_found} is too old: 2.6 or later is needed.")
+endif()
+
+# libtorch_cpu of a CUDA build needs libcudart and libcupti, which PyPI ships beside torch.
+get_filename_component(_torch_site "${_torch_found}" DIRECTORY)
+file(GLOB _torch_nvidia LIST_DIRECTORIES true "${_torch_site}/nvidia/*/lib")
+
+add_library(monarch_torch INTERFACE)
+add_library(monarch::torch ALIAS monarch_torch)
+target_include_directories(monarch_torch SYSTEM INTERFACE "${_torch_found}/include"
+                           "${_torch_found}/include/torch/csrc/api/include")
+target_link_directories(monarch_torch INTERFACE "${_torch_found}/lib")
+target_link_options(monarch_torch INTERFACE "-Wl,-rpath,${_torch_found}/lib")
+foreach(_dir ${_torch_nvidia})
+  target_link_options(monarch_torch INTERFACE "-Wl,-rpath,${_dir}" "-Wl,-rpath-link,${_dir}")
+endforeach()
+target_link_libraries(monarch_torch INTERFACE -Wl,--no-as-needed torch_cpu c10 -Wl,--as-needed)
+
+option(MONARCH_TORCH_CUDA "Link LibTorch's CUDA library, so that --device cuda works" OFF)
+if(MONARCH_TORCH_CUDA)
+  target_link_libraries(monarch_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed)
+endif()
+message(STATUS "LibTorch ${MONARCH_TORCH_VERSION}: ${_torch_found}")
