@@ -1,1 +1,110 @@
-int main() { return 0; }
+// The one binary: `monarch COMMAND ...`. Parses, calls a library, prints; errors become one line
+// and an exit code.
+#include <unistd.h>
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <new>
+
+#include "apps/command.h"
+#include "monarch/base/error.h"
+#include "monarch/base/log.h"
+#include "monarch/base/suggest.h"
+
+namespace monarch::apps {
+namespace {
+
+volatile std::sig_atomic_t signals_seen = 0;
+
+void on_signal(int /*signal*/) {
+  signals_seen = signals_seen + 1;
+  if (signals_seen > 1) _exit(kExitFailure);
+}
+
+// The subcommand that was parsed, or the root.
+const CLI::App& parsed_command(const CLI::App& app) {
+  const auto commands = app.get_subcommands();
+  return commands.empty() ? app : *commands.front();
+}
+
+std::vector<std::string> known_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  for (const CLI::App* child : command.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(child->get_name());
+  }
+  return names;
+}
+
+int report_usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& command = parsed_command(app);
+  const std::string help =
+      "; see monarch " + (&command == &app ? "" : command.get_name() + " ") + "--help";
+  const auto remaining = app.remaining(true);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !remaining.empty()) {
+    const std::string given = remaining.front().substr(0, remaining.front().find('='));
+    std::cerr << "monarch: unknown " << (given.starts_with("-") ? "flag " : "command or argument ")
+              << "'" << given << "'" << did_you_mean(given, known_names(command)) << help << "\n";
+  } else {
+    std::cerr << "monarch: " << error.what() << help << "\n";
+  }
+  return kExitUsage;
+}
+
+int exit_code_of(ErrorCode code) {
+  return code == ErrorCode::kInvalidArgument ? kExitUsage : kExitFailure;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{
+      "Video diffusion with Monarch attention: from a prompt to a video, a stream or a training "
+      "run.",
+      "monarch"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "monarch 0.1.0");
+  app.footer("Exit codes: 0 done, 1 the work failed, 2 the command line or the config is wrong.");
+  add_parity(app);
+  try {
+    app.parse(argc, argv);
+    return kExitSuccess;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    return report_usage_error(app, error);
+  } catch (const CommandFailed& failed) {
+    return failed.exit_code;
+  } catch (const Error& error) {
+    std::cerr << "monarch: " << error.what() << "\n";
+    return exit_code_of(error.code());
+  } catch (const std::bad_alloc&) {
+    std::cerr << "monarch: out of memory; use --low-memory, a smaller --size or fewer --frames\n";
+    return kExitFailure;
+  } catch (const std::exception& error) {
+    // Torch's messages carry a C++ backtrace after the first line, which is of no use to the
+    // reader.
+    const std::string text = error.what();
+    std::cerr << "monarch: internal error: " << text.substr(0, text.find('\n')) << "\n";
+    return kExitFailure;
+  }
+}
+
+}  // namespace
+
+bool interrupted() { return signals_seen > 0; }
+
+void install_signal_handlers() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+}  // namespace monarch::apps
+
+int main(int argc, char** argv) {
+  monarch::apps::install_signal_handlers();
+  monarch::set_log_sink([](monarch::LogLevel level, std::string_view line) {
+    if (level >= monarch::LogLevel::kWarning) std::cerr << "monarch: " << line << "\n";
+  });
+  return monarch::apps::run(argc, argv);
+}

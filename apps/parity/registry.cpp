@@ -1,0 +1,67 @@
+#include "apps/parity/registry.h"
+
+#include <cstring>
+#include <regex>
+
+#include "monarch/base/error.h"
+
+namespace monarch::apps {
+namespace {
+
+at::ScalarType scalar_type(DType dtype) {
+  switch (dtype) {
+    case DType::kF64: return at::kDouble;
+    case DType::kF32: return at::kFloat;
+    case DType::kF16: return at::kHalf;
+    case DType::kBF16: return at::kBFloat16;
+    case DType::kI64: return at::kLong;
+    case DType::kI32: return at::kInt;
+    case DType::kI16: return at::kShort;
+    case DType::kI8: return at::kChar;
+    case DType::kU8: return at::kByte;
+    case DType::kBool: return at::kBool;
+    default:
+      fail(ErrorCode::kUnsupported, "[parity] tensors of type ", dtype_name(dtype),
+           " are not supported");
+  }
+}
+
+at::Tensor copy_tensor(const io::TensorEntry& entry) {
+  at::Tensor result = at::empty(entry.shape, at::TensorOptions().dtype(scalar_type(entry.dtype)));
+  if (!entry.bytes.empty()) std::memcpy(result.data_ptr(), entry.bytes.data(), entry.bytes.size());
+  return result;
+}
+
+}  // namespace
+
+bool ParityInput::has(const std::string& name) const { return case_.file->find(name) != nullptr; }
+
+at::Tensor ParityInput::tensor(const std::string& name) const {
+  return copy_tensor(case_.tensor(name));
+}
+
+std::map<std::string, at::Tensor> ParityInput::with_prefix(const std::string& prefix) const {
+  std::map<std::string, at::Tensor> result;
+  for (const io::TensorEntry& entry : case_.file->tensors()) {
+    if (entry.name.starts_with(prefix))
+      result[entry.name.substr(prefix.size())] = copy_tensor(entry);
+  }
+  return result;
+}
+
+bool is_skippable(const std::string& op, const std::string& tensor_name) {
+  static const std::regex monarch_intermediate(R"(expect\.(R|aL|cL|L|aR|cR|Y)(\.\d+)?)");
+  if (op == "monarch_attention") return std::regex_match(tensor_name, monarch_intermediate);
+  if (op == "vmonarch_attention")
+    return tensor_name == "expect.entropy" || tensor_name == "expect.a_l";
+  return false;
+}
+
+const std::map<std::string, ParityRunner>& parity_runners() {
+  static const std::map<std::string, ParityRunner> runners = {
+      // One line an op; the runner's file stands beside this one.
+  };
+  return runners;
+}
+
+}  // namespace monarch::apps
