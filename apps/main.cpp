@@ -38,13 +38,16 @@ std::vector<std::string> known_names(const CLI::App& command) {
   return names;
 }
 
-int report_usage_error(const CLI::App& app, const CLI::ParseError& error) {
+int report_usage_error(const CLI::App& app, const CLI::ParseError& error,
+                       std::string_view first_argument) {
   const CLI::App& command = parsed_command(app);
   const std::string help =
       "; see monarch " + (&command == &app ? "" : command.get_name() + " ") + "--help";
   const auto remaining = app.remaining(true);
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !remaining.empty()) {
-    const std::string given = remaining.front().substr(0, remaining.front().find('='));
+  const bool extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !remaining.empty();
+  if (extra || (&command == &app && !first_argument.empty())) {
+    std::string given = extra ? remaining.front() : std::string(first_argument);
+    given = given.substr(0, given.find('='));
     std::cerr << "monarch: unknown " << (given.starts_with("-") ? "flag " : "command or argument ")
               << "'" << given << "'" << did_you_mean(given, known_names(command)) << help << "\n";
   } else {
@@ -71,7 +74,7 @@ int run(int argc, char** argv) {
     return kExitSuccess;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    return report_usage_error(app, error);
+    return report_usage_error(app, error, argc > 1 ? argv[1] : "");
   } catch (const CommandFailed& failed) {
     return failed.exit_code;
   } catch (const Error& error) {

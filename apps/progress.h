@@ -1,4 +1,5 @@
-// Progress on stderr: one line that is rewritten on a terminal, a plain line every few seconds when piped.
+// Progress on stderr: one line that is rewritten on a terminal, a plain line every few seconds when
+// piped.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ class Progress {
   Timer since_print_;
 };
 
-std::string format_duration(double seconds);     // "7.3 s", "2 min 05 s", "1 h 10 min"
-std::string format_bytes(std::uint64_t bytes);   // "812 KiB", "2.7 GiB"
+std::string format_duration(double seconds);    // "7.3 s", "2 min 05 s", "1 h 10 min"
+std::string format_bytes(std::uint64_t bytes);  // "812 KiB", "2.7 GiB"
 
 // Largest resident memory of this process so far.
 std::uint64_t peak_memory_bytes();
