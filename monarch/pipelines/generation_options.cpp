@@ -1,0 +1,233 @@
+#include "monarch/pipelines/generation_options.h"
+
+#include <array>
+#include <sstream>
+
+#include "monarch/base/error.h"
+
+namespace monarch::pipelines {
+namespace {
+
+// Keys of the originals' files that have no meaning when generating.
+constexpr std::array kTrainingKeys = {"batch_size",
+                                      "beta1",
+                                      "beta1_critic",
+                                      "beta2",
+                                      "beta2_critic",
+                                      "ckpt_step",
+                                      "data_path",
+                                      "denoising_loss_type",
+                                      "dfake_gen_update_ratio",
+                                      "discriminator_lr_multiplier",
+                                      "distribution_loss",
+                                      "ema_start_step",
+                                      "ema_weight",
+                                      "eval_first_n",
+                                      "fake_score_fsdp_wrap_strategy",
+                                      "fake_name",
+                                      "gc_interval",
+                                      "generator_ckpt",
+                                      "generator_fsdp_wrap_strategy",
+                                      "gradient_checkpointing",
+                                      "i2v",
+                                      "image_or_video_shape",
+                                      "last_step_only",
+                                      "load_raw_video",
+                                      "log_iters",
+                                      "lr",
+                                      "lr_critic",
+                                      "mixed_precision",
+                                      "num_samples",
+                                      "num_train_timestep",
+                                      "num_training_frames",
+                                      "num_training_iters",
+                                      "prompt_name",
+                                      "prompt_path",
+                                      "real_name",
+                                      "real_score_fsdp_wrap_strategy",
+                                      "same_step_across_blocks",
+                                      "seed",
+                                      "sharding_strategy",
+                                      "sid_alpha",
+                                      "text_encoder_fsdp_wrap_strategy",
+                                      "total_batch_size",
+                                      "trainer",
+                                      "ts_schedule",
+                                      "ts_schedule_max",
+                                      "validate_first_n",
+                                      "validate_iters",
+                                      "validation_prompts_file",
+                                      "wandb_entity",
+                                      "wandb_host",
+                                      "wandb_key",
+                                      "wandb_project",
+                                      "weight_decay",
+                                      "max_grad_norm_generator",
+                                      "max_grad_norm_critic",
+                                      "real_guidance_scale",
+                                      "fake_guidance_scale",
+                                      "min_score_timestep",
+                                      "init_ema",
+                                      "backward_simulation",
+                                      "cpu_offload_all",
+                                      "text_encoder_cpu_offload",
+                                      "logdir",
+                                      "wandb_save_dir",
+                                      "disable_wandb",
+                                      "no_save",
+                                      "no_visualize",
+                                      "config_name"};
+
+std::string divisors(std::int64_t number) {
+  std::vector<std::int64_t> found;
+  for (std::int64_t d = 1; d <= number; ++d) {
+    if (number % d == 0) found.push_back(d);
+  }
+  std::ostringstream text;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    text << (i == 0 ? "" : (i + 1 == found.size() ? " or " : ", ")) << found[i];
+  }
+  return text.str();
+}
+
+// The multiples of `step` below and above `value`.
+std::string neighbours(std::int64_t value, std::int64_t step) {
+  const std::int64_t below = value / step * step;
+  return below > 0 ? str_cat(below, " or ", below + step) : str_cat(step);
+}
+
+void check_divides(std::int64_t value, std::int64_t factor, const char* what, const char* key) {
+  MONARCH_CHECK(value % factor == 0, "[generate] ", key, " ", factor, " does not divide the ",
+                value, " ", what, "; use ", divisors(value));
+}
+
+}  // namespace
+
+std::string_view generation_mode_name(GenerationMode mode) {
+  switch (mode) {
+    case GenerationMode::kDiffusion: return "bidirectional diffusion";
+    case GenerationMode::kFewStep: return "bidirectional few-step";
+    case GenerationMode::kCausalDiffusion: return "causal diffusion";
+    case GenerationMode::kSelfForcing: return "self-forcing";
+  }
+  return "unknown";
+}
+
+AttentionPreset parse_attention_preset(const std::string& name) {
+  if (name == "dense") return AttentionPreset::kDense;
+  if (name == "monarchrt" || name == "monarch") return AttentionPreset::kMonarchRt;
+  if (name == "vmonarch") return AttentionPreset::kVMonarch;
+  const std::array<std::string, 3> known = {"dense", "monarchrt", "vmonarch"};
+  fail(ErrorCode::kInvalidArgument, "[generate] unknown attention preset '", name,
+       "'; use dense, monarchrt or vmonarch", did_you_mean(name, known));
+}
+
+std::string_view attention_preset_name(AttentionPreset preset) {
+  switch (preset) {
+    case AttentionPreset::kDense: return "dense";
+    case AttentionPreset::kMonarchRt: return "monarchrt";
+    case AttentionPreset::kVMonarch: return "vmonarch";
+  }
+  return "unknown";
+}
+
+GenerationMode GenerationOptions::mode() const {
+  if (causal)
+    return denoising_step_list.empty() ? GenerationMode::kCausalDiffusion
+                                       : GenerationMode::kSelfForcing;
+  return denoising_step_list.empty() ? GenerationMode::kDiffusion : GenerationMode::kFewStep;
+}
+
+void GenerationOptions::apply(const Json& config, const std::string& where) {
+  OptionsReader reader(config, where);
+  reader.read("width", width);
+  reader.read("height", height);
+  reader.read("num_frames", num_frames);
+  reader.read("fps", frames_per_second);
+  reader.read("negative_prompt", negative_prompt);
+  reader.read("guidance_scale", guidance_scale);
+  reader.read("sample_solver", sample_solver);
+  reader.read("sampling_steps", sampling_steps);
+  reader.read("denoising_step_list", denoising_step_list);
+  reader.read("warp_denoising_step", warp_denoising_step);
+  reader.read("causal", causal);
+  reader.read("num_frame_per_block", num_frame_per_block);
+  reader.read("independent_first_frame", independent_first_frame);
+  reader.read("context_noise", context_noise);
+  double shift = sample_shift;  // the originals' causal sampler takes timestep_shift, the
+                                // bidirectional one is fixed
+  if (reader.read("timestep_shift", shift) && causal) sample_shift = shift;
+  reader.read("sample_shift", sample_shift);
+  Json model_kwargs;
+  if (reader.read("model_kwargs", model_kwargs)) {
+    OptionsReader model(model_kwargs, where + ".model_kwargs");
+    model.read("timestep_shift", timestep_shift);
+    model.read("local_attn_size", local_attn_size);
+    model.read("sink_size", sink_size);
+    model.accept("model_name");
+    model.finish();
+  }
+  Json attention_json;
+  if (reader.read("monarch_args", attention_json)) {
+    monarch = ops::MonarchOptions::from_json(attention_json, where + ".monarch_args");
+    attention = monarch.enable ? AttentionPreset::kMonarchRt : AttentionPreset::kDense;
+  }
+  if (reader.read("vmonarch_args", attention_json)) {
+    vmonarch = ops::VMonarchOptions::from_json(attention_json, where + ".vmonarch_args");
+    attention = AttentionPreset::kVMonarch;
+  }
+  for (const char* key : kTrainingKeys) reader.accept(key);
+  reader.finish();
+}
+
+void GenerationOptions::validate(std::int64_t patch_height, std::int64_t patch_width) const {
+  MONARCH_CHECK(width > 0 && width % patch_width == 0, "[generate] width ", width,
+                " is not a positive multiple of ", patch_width, "; use ",
+                neighbours(width, patch_width));
+  MONARCH_CHECK(height > 0 && height % patch_height == 0, "[generate] height ", height,
+                " is not a positive multiple of ", patch_height, "; use ",
+                neighbours(height, patch_height));
+  MONARCH_CHECK(num_frames >= 1 && num_frames % 4 == 1, "[generate] ", num_frames,
+                " frames are not 1 more than a multiple of 4; use ",
+                std::max<std::int64_t>(num_frames - 1, 0) / 4 * 4 + 1, " or ",
+                std::max<std::int64_t>(num_frames - 1, 0) / 4 * 4 + 5);
+  MONARCH_CHECK(sampling_steps >= 1 && sampling_steps <= 1000, "[generate] ", sampling_steps,
+                " steps were asked for; use 1 to 1000");
+  MONARCH_CHECK(frames_per_second > 0 && frames_per_second <= 240, "[generate] fps ",
+                frames_per_second, " is out of range; use 1 to 240");
+  const std::int64_t rows = height / patch_height;
+  const std::int64_t columns = width / patch_width;
+  const std::int64_t frames = num_latent_frames();
+  if (causal) {
+    const std::int64_t in_chunks = independent_first_frame ? frames - 1 : frames;
+    MONARCH_CHECK(in_chunks % num_frame_per_block == 0, "[generate] ", frames, " latent frames (",
+                  num_frames, " frames) do not divide into chunks of ", num_frame_per_block,
+                  "; use ",
+                  4 * ((in_chunks / num_frame_per_block) * num_frame_per_block +
+                       (independent_first_frame ? 1 : 0)) -
+                      3,
+                  " or ",
+                  4 * ((in_chunks / num_frame_per_block + 1) * num_frame_per_block +
+                       (independent_first_frame ? 1 : 0)) -
+                      3,
+                  " frames");
+  }
+  if (attention == AttentionPreset::kMonarchRt) {
+    check_divides(rows, monarch.h_reduce, "token rows", "h_reduce");
+    check_divides(columns, monarch.w_reduce, "token columns", "w_reduce");
+    if (causal) {
+      check_divides(num_frame_per_block, monarch.f_tied, "latent frames of a chunk", "f_tied");
+    } else {
+      check_divides(frames, monarch.f_tied, "latent frames", "f_tied");
+    }
+  }
+  if (attention == AttentionPreset::kVMonarch) {
+    MONARCH_CHECK(!causal,
+                  "[generate] vmonarch factorises the whole video at once and cannot run with a KV "
+                  "cache; use "
+                  "--attention monarchrt or dense with causal models");
+    check_divides(frames, vmonarch.frames_per_factor, "latent frames", "frames_per_factor");
+  }
+}
+
+}  // namespace monarch::pipelines
