@@ -1,4 +1,5 @@
-// Precompiled once for every target that uses LibTorch. ATen and autograd only: torch/torch.h costs twice as much.
+// Precompiled once for every target that uses LibTorch. ATen and autograd only: torch/torch.h costs
+// twice as much.
 #pragma once
 
 #include <ATen/ATen.h>

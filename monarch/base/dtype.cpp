@@ -27,17 +27,17 @@ constexpr std::array<Entry, 12> kEntries{{{DType::kF64, 8, "F64"},
                                           {DType::kBool, 1, "BOOL"}}};
 
 constexpr std::array<std::pair<std::string_view, DType>, 12> kAliases{{{"float64", DType::kF64},
-                                                                      {"double", DType::kF64},
-                                                                      {"float32", DType::kF32},
-                                                                      {"f32", DType::kF32},
-                                                                      {"fp32", DType::kF32},
-                                                                      {"float16", DType::kF16},
-                                                                      {"f16", DType::kF16},
-                                                                      {"fp16", DType::kF16},
-                                                                      {"half", DType::kF16},
-                                                                      {"bfloat16", DType::kBF16},
-                                                                      {"bf16", DType::kBF16},
-                                                                      {"int64", DType::kI64}}};
+                                                                       {"double", DType::kF64},
+                                                                       {"float32", DType::kF32},
+                                                                       {"f32", DType::kF32},
+                                                                       {"fp32", DType::kF32},
+                                                                       {"float16", DType::kF16},
+                                                                       {"f16", DType::kF16},
+                                                                       {"fp16", DType::kF16},
+                                                                       {"half", DType::kF16},
+                                                                       {"bfloat16", DType::kBF16},
+                                                                       {"bf16", DType::kBF16},
+                                                                       {"int64", DType::kI64}}};
 
 const Entry& entry(DType dtype) { return kEntries[static_cast<std::size_t>(dtype)]; }
 
@@ -59,7 +59,9 @@ std::optional<DType> parse_dtype(std::string_view name) {
 
 bool is_floating(DType dtype) { return dtype <= DType::kF8E5M2; }
 
-float bf16_to_f32(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+float bf16_to_f32(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
 
 std::uint16_t f32_to_bf16(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -85,7 +87,8 @@ std::uint16_t f32_to_f16(float value) {
   const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000U);
   const std::uint32_t magnitude = bits & 0x7fffffffU;
   if (magnitude > 0x7f800000U) return static_cast<std::uint16_t>(sign | 0x7e00U);  // NaN
-  if (magnitude >= 0x477ff000U) return static_cast<std::uint16_t>(sign | 0x7c00U);  // rounds to infinity
+  if (magnitude >= 0x477ff000U)
+    return static_cast<std::uint16_t>(sign | 0x7c00U);  // rounds to infinity
   if (magnitude < 0x38800000U) {  // subnormal or zero: adding 0.5 aligns the mantissa and rounds it
     const float aligned = std::bit_cast<float>(magnitude) + 0.5F;
     return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(aligned) - 0x3f000000U));

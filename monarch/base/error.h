@@ -1,6 +1,7 @@
 // Errors: one exception type, one check macro.
 //
-// A message says what was given, what was expected and what to do, and starts with the room that raised it:
+// A message says what was given, what was expected and what to do, and starts with the room that
+// raised it:
 //   [monarch_attention] width 52 is not divisible by w_reduce 3; use 1, 2, 4, 13, 26 or 52
 // Libraries throw; each boundary (C ABI, Torch operator, command line, HTTP) translates once.
 #pragma once

@@ -1,4 +1,5 @@
-// Logging: libraries write lines to a sink that the application sets; without one, nothing is printed.
+// Logging: libraries write lines to a sink that the application sets; without one, nothing is
+// printed.
 #pragma once
 
 #include <functional>

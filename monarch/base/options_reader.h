@@ -1,4 +1,5 @@
-// Reads an options struct from JSON: every key is checked, and unknown keys are errors that name the nearest known one.
+// Reads an options struct from JSON: every key is checked, and unknown keys are errors that name
+// the nearest known one.
 //
 //   OptionsReader reader(json, "monarch_args");
 //   reader.read("f_tied", options.f_tied);
@@ -22,11 +23,12 @@ class OptionsReader {
  public:
   // `where` names the object in messages: a file, or a path of keys.
   OptionsReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
-    MONARCH_CHECK(object_.is_object(), "[config] ", where_, " must be a mapping of keys to values, but is ",
-                  object_.type_name());
+    MONARCH_CHECK(object_.is_object(), "[config] ", where_,
+                  " must be a mapping of keys to values, but is ", object_.type_name());
   }
 
-  // Sets `value` if the key is present and not null; leaves the default otherwise. Returns whether it was set.
+  // Sets `value` if the key is present and not null; leaves the default otherwise. Returns whether
+  // it was set.
   template <typename T>
   bool read(const std::string& key, T& value) {
     known_.push_back(key);
@@ -35,7 +37,8 @@ class OptionsReader {
     try {
       value = found->template get<T>();
     } catch (const Json::exception&) {
-      fail(ErrorCode::kInvalidArgument, "[config] ", where_, ".", key, " has the wrong type: got ", found->dump());
+      fail(ErrorCode::kInvalidArgument, "[config] ", where_, ".", key, " has the wrong type: got ",
+           found->dump());
     }
     return true;
   }
@@ -47,7 +50,8 @@ class OptionsReader {
   void finish() const {
     for (const auto& [key, value] : object_.items()) {
       if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
-        fail(ErrorCode::kInvalidArgument, "[config] unknown key '", key, "' in ", where_, did_you_mean(key, known_));
+        fail(ErrorCode::kInvalidArgument, "[config] unknown key '", key, "' in ", where_,
+             did_you_mean(key, known_));
       }
     }
   }

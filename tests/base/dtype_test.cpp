@@ -21,12 +21,12 @@ TEST(DType, EveryHalfSurvivesTheRoundTrip) {
 }
 
 TEST(DType, HalfRoundsToNearestEven) {
-  EXPECT_EQ(f32_to_f16(1.0F + 0x1p-11F), 0x3c00);               // tie: down to even
-  EXPECT_EQ(f32_to_f16(1.0F + 0x1p-11F + 0x1p-20F), 0x3c01);    // above the tie: up
-  EXPECT_EQ(f32_to_f16(1.0F + 3 * 0x1p-11F), 0x3c02);           // tie: up to even
+  EXPECT_EQ(f32_to_f16(1.0F + 0x1p-11F), 0x3c00);             // tie: down to even
+  EXPECT_EQ(f32_to_f16(1.0F + 0x1p-11F + 0x1p-20F), 0x3c01);  // above the tie: up
+  EXPECT_EQ(f32_to_f16(1.0F + 3 * 0x1p-11F), 0x3c02);         // tie: up to even
   EXPECT_EQ(f32_to_f16(65519.0F), 0x7bff);
   EXPECT_EQ(f32_to_f16(65520.0F), 0x7c00);
-  EXPECT_EQ(f32_to_f16(-0x1p-25F), 0x8000);                     // tie with zero: to even
+  EXPECT_EQ(f32_to_f16(-0x1p-25F), 0x8000);  // tie with zero: to even
   EXPECT_EQ(f32_to_f16(0x1.8p-25F), 0x0001);
 }
 
