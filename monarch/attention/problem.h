@@ -23,7 +23,7 @@ struct DenseProblem {
   std::int64_t head_dim = 0;
   std::int64_t q_tokens = 0;
   std::int64_t kv_tokens = 0;
-  std::optional<double> softmax_scale;  // s; head_dim^-1/2 if absent
+  std::optional<double> softmax_scale = {};  // s; head_dim^-1/2 if absent
   // Tokens; key u is visible to query t iff u / size <= t / size (integer divisions). 0: every key
   // is visible.
   std::int64_t block_causal_size = 0;
@@ -49,7 +49,7 @@ struct MonarchProblem {
   std::int64_t h_reduce = 1;  // divides height
   std::int64_t w_reduce = 1;  // divides width
   std::int64_t num_iters = 1;
-  std::optional<double> softmax_scale;
+  std::optional<double> softmax_scale = {};
   // Tokens; key block f is visible to query block a iff f / C <= a / C with C = size / (b1 b2). 0:
   // bidirectional.
   std::int64_t block_causal_size = 0;
@@ -80,7 +80,7 @@ struct VMonarchProblem {
   std::int64_t height = 1;
   std::int64_t width = 1;
   std::int64_t num_iters = 2;
-  std::optional<double> softmax_scale;
+  std::optional<double> softmax_scale = {};
   double c_r_min = 0.1;               // lower clamp of c_R
   bool recompute_first_frame = true;  // the first frame's queries get exact softmax attention
   std::int64_t frames_per_factor = 1;
