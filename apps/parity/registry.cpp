@@ -3,6 +3,8 @@
 #include <cstring>
 #include <regex>
 
+#include "apps/parity/umt5.h"
+#include "apps/parity/vae.h"
 #include "monarch/base/error.h"
 
 namespace monarch::apps {
@@ -60,6 +62,13 @@ bool is_skippable(const std::string& op, const std::string& tensor_name) {
 const std::map<std::string, ParityRunner>& parity_runners() {
   static const std::map<std::string, ParityRunner> runners = {
       // One line an op; the runner's file stands beside this one.
+      {"t5_relative_position_bucket", run_t5_relative_position_bucket},
+      {"umt5_encode", run_umt5_encode},
+      {"vae_causal_conv3d", run_vae_causal_conv3d},
+      {"vae_rms_norm", run_vae_rms_norm},
+      {"wan_vae_decode", run_wan_vae_decode},
+      {"wan_vae_decode_cached", run_wan_vae_decode_cached},
+      {"wan_vae_encode", run_wan_vae_encode},
   };
   return runners;
 }
