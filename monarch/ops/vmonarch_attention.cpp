@@ -1,0 +1,81 @@
+// VMonarch attention.     i,k: factor rows (runs of frames), j,l: positions in a factor row
+//   aR[k,j] = Σ_i L[j,i,k] q[i,j]     cR[k,j] = Σ_i L[j,i,k]     (L = identity at the start)
+//   R [k,j,:] = softmax_l( s aR·k[k,l] / max(cR, c_r_min) )
+//   aL[k,j] = Σ_l R k[k,l]            H[k,j] = -Σ_l R log R
+//   L [j,i,:] = softmax_k( s q[i,j]·aL[k,j] + H[k,j] )
+//   out[i,j] = Σ_k L[j,i,k] Σ_l R v[k,l]
+#include "monarch/ops/attention.h"
+#include "monarch/ops/checks.h"
+#include "monarch/ops/row_softmax.h"
+
+namespace monarch::ops {
+namespace {
+
+// One head: q, k, v [m, P, D] in the compute type -> [m, P, D].
+at::Tensor attend_head(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                       const VMonarchOptions& options, double scale) {
+  const at::Tensor q_cols = q.transpose(0, 1);  // [P(j), m(i), D]
+  at::Tensor a_r = q;                           // [m(k), P(j), D]
+  at::Tensor temperature;                       // [m(k), 1, P(j)], undefined = 1
+  for (int64_t iteration = 1;; ++iteration) {
+    const bool last = iteration == options.num_iters;
+    // A factor row at a time: its scores are P x P.
+    std::vector<at::Tensor> keys, values, entropies;
+    for (int64_t row = 0; row < k.size(0); ++row) {
+      at::Tensor z = at::matmul(k[row], a_r[row].t()).mul(scale);  // [P(l), P(j)]
+      if (temperature.defined()) z = z / temperature[row];
+      const auto [r, c_l] = row_softmax(z.unsqueeze(0));
+      keys.push_back(at::matmul(r[0].t(), k[row]));
+      if (last) values.push_back(at::matmul(r[0].t(), v[row]));
+      entropies.push_back(c_l[0].detach().neg());
+    }
+    const at::Tensor a_l = at::stack(keys, 1);     // [P(j), m(k), D]
+    const at::Tensor h = at::stack(entropies, 1);  // [P(j), m(k)]
+    const at::Tensor l =
+        at::softmax(at::baddbmm(h.unsqueeze(1), q_cols, a_l.transpose(1, 2), 1, scale), 2);
+    if (last) return at::bmm(l, at::stack(values, 1)).transpose(0, 1);
+    a_r = at::bmm(l.transpose(1, 2), q_cols).transpose(0, 1);
+    temperature = l.sum(1).clamp_min(options.c_r_min).t().unsqueeze(1);
+  }
+}
+
+}  // namespace
+
+at::Tensor vmonarch_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                              const VMonarchOptions& options, const Grid& grid,
+                              std::optional<double> softmax_scale) {
+  check_qkv("vmonarch_attention", q, k, v);
+  MONARCH_CHECK(options.num_iters >= 1, "[monarch_ops] num_iters must be at least 1, but is ",
+                options.num_iters);
+  MONARCH_CHECK(q.size(1) == grid.tokens() && k.size(1) == grid.tokens(),
+                "[monarch_ops] vmonarch_attention needs ", grid.tokens(),
+                " queries and keys for the grid ", grid.frames, "x", grid.height, "x", grid.width,
+                "; got ", q.size(1), " and ", k.size(1));
+  MONARCH_CHECK(options.frames_per_factor >= 1 && grid.frames % options.frames_per_factor == 0,
+                "[monarch_ops] frame count ", grid.frames, " is not divisible by ",
+                "frames_per_factor ", options.frames_per_factor);
+  const double scale = scale_or_default(softmax_scale, q.size(3));
+  const int64_t rows = grid.frames / options.frames_per_factor;
+  const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const auto heads = [&](const at::Tensor& t) {  // [B, N, H, D] -> [B, H, m, P, D]
+    return t.transpose(1, 2).to(type).unflatten(2, {rows, grid.tokens() / rows});
+  };
+  const at::Tensor qh = heads(q), kh = heads(k), vh = heads(v);
+  std::vector<at::Tensor> pieces;
+  for (int64_t b = 0; b < q.size(0); ++b) {
+    for (int64_t head = 0; head < q.size(2); ++head) {
+      pieces.push_back(attend_head(qh[b][head], kh[b][head], vh[b][head], options, scale));
+    }
+  }
+  at::Tensor out = at::stack(pieces)  // [B*H, m, P, D] -> [B, N, H, D]
+                       .view({q.size(0), q.size(2), grid.tokens(), q.size(3)})
+                       .transpose(1, 2)
+                       .to(q.scalar_type());
+  if (!options.recompute_first_frame) return out;
+  const int64_t first = grid.frame_tokens();
+  return at::cat({dense_attention(q.narrow(1, 0, first), k, v, scale),
+                  out.narrow(1, first, grid.tokens() - first)},
+                 1);
+}
+
+}  // namespace monarch::ops
