@@ -37,7 +37,7 @@ at::Tensor WeightReader::take(const std::string& name, const Shape& shape) {
   } else {
     return found->second;
   }
-  return at::zeros(shape);
+  return at::zeros({1}).expand(shape);
 }
 
 void WeightReader::finish() const {

@@ -1,0 +1,41 @@
+#include "monarch/models/wan/rope.h"
+
+namespace monarch::models {
+
+std::array<int64_t, 3> rope_axis_dims(int64_t head_dim) {
+  const int64_t spatial = 2 * (head_dim / 6);
+  return {head_dim - 2 * spatial, spatial, spatial};
+}
+
+at::Tensor rope_table(const ops::Grid& grid, int64_t start_frame, int64_t head_dim,
+                      const at::Device& device, double theta) {
+  const std::array<int64_t, 3> dims = rope_axis_dims(head_dim);
+  const std::array<int64_t, 3> begins{start_frame, 0, 0};
+  const std::array<int64_t, 3> extents{grid.frames, grid.height, grid.width};
+  std::vector<at::Tensor> parts;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const int64_t half = dims[axis] / 2;
+    if (half == 0) continue;
+    const at::Tensor position =
+        at::arange(begins[axis], begins[axis] + extents[axis], at::kDouble).unsqueeze(1);
+    const at::Tensor inverse = at::pow(theta, at::arange(half, at::kDouble).div_(-half));
+    const at::Tensor angle = position * inverse;  // [extent, half]
+    std::vector<int64_t> shape{1, 1, 1, half};
+    shape[axis] = extents[axis];
+    parts.push_back(at::polar(at::ones_like(angle), angle)
+                        .to(at::kComplexFloat)
+                        .view(shape)
+                        .expand({extents[0], extents[1], extents[2], half}));
+  }
+  return at::cat(parts, 3).view({grid.tokens(), head_dim / 2}).to(device);
+}
+
+at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& table) {
+  const bool wide = x.scalar_type() == at::kDouble;
+  const at::Tensor pairs =
+      at::view_as_complex(x.to(wide ? at::kDouble : at::kFloat).unflatten(3, {-1, 2}));
+  const at::Tensor angles = (wide ? table.to(at::kComplexDouble) : table).unsqueeze(1);
+  return at::view_as_real(pairs * angles).flatten(3).to(x.scalar_type());
+}
+
+}  // namespace monarch::models
