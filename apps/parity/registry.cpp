@@ -3,8 +3,8 @@
 #include <cstring>
 #include <regex>
 
-#include "apps/parity/umt5.h"
-#include "apps/parity/vae.h"
+#include "apps/parity/attention.h"
+#include "apps/parity/dit.h"
 #include "monarch/base/error.h"
 
 namespace monarch::apps {
@@ -62,13 +62,19 @@ bool is_skippable(const std::string& op, const std::string& tensor_name) {
 const std::map<std::string, ParityRunner>& parity_runners() {
   static const std::map<std::string, ParityRunner> runners = {
       // One line an op; the runner's file stands beside this one.
-      {"t5_relative_position_bucket", run_t5_relative_position_bucket},
-      {"umt5_encode", run_umt5_encode},
-      {"vae_causal_conv3d", run_vae_causal_conv3d},
-      {"vae_rms_norm", run_vae_rms_norm},
-      {"wan_vae_decode", run_wan_vae_decode},
-      {"wan_vae_decode_cached", run_wan_vae_decode_cached},
-      {"wan_vae_encode", run_wan_vae_encode},
+      {"dense_attention", run_dense_attention},
+      {"dense_attention_block_causal", run_dense_attention_block_causal},
+      {"dense_attention_kv_cache", run_dense_attention_kv_cache},
+      {"modulated_layernorm", run_modulated_layernorm},
+      {"monarch_attention", run_monarch_attention},
+      {"monarch_attention_block_causal", run_monarch_attention_block_causal},
+      {"monarch_attention_kv_cache", run_monarch_attention_kv_cache},
+      {"patchify", run_patchify},
+      {"rope_3d", run_rope_3d},
+      {"sinusoidal_embedding", run_sinusoidal_embedding},
+      {"vmonarch_attention", run_vmonarch_attention},
+      {"wan_dit", run_wan_dit},
+      {"wan_rmsnorm", run_wan_rmsnorm},
   };
   return runners;
 }
