@@ -5,6 +5,9 @@
 
 #include "apps/parity/attention.h"
 #include "apps/parity/dit.h"
+#include "apps/parity/sampling.h"
+#include "apps/parity/umt5.h"
+#include "apps/parity/vae.h"
 #include "monarch/base/error.h"
 
 namespace monarch::apps {
@@ -65,6 +68,8 @@ const std::map<std::string, ParityRunner>& parity_runners() {
       {"dense_attention", run_dense_attention},
       {"dense_attention_block_causal", run_dense_attention_block_causal},
       {"dense_attention_kv_cache", run_dense_attention_kv_cache},
+      {"dpmpp", run_dpmpp},
+      {"flow_match_scheduler", run_flow_match_scheduler},
       {"modulated_layernorm", run_modulated_layernorm},
       {"monarch_attention", run_monarch_attention},
       {"monarch_attention_block_causal", run_monarch_attention_block_causal},
@@ -72,9 +77,18 @@ const std::map<std::string, ParityRunner>& parity_runners() {
       {"patchify", run_patchify},
       {"rope_3d", run_rope_3d},
       {"sinusoidal_embedding", run_sinusoidal_embedding},
+      {"t5_relative_position_bucket", run_t5_relative_position_bucket},
+      {"tokenizer", run_tokenizer},
+      {"umt5_encode", run_umt5_encode},
+      {"unipc", run_unipc},
+      {"vae_causal_conv3d", run_vae_causal_conv3d},
+      {"vae_rms_norm", run_vae_rms_norm},
       {"vmonarch_attention", run_vmonarch_attention},
       {"wan_dit", run_wan_dit},
       {"wan_rmsnorm", run_wan_rmsnorm},
+      {"wan_vae_decode", run_wan_vae_decode},
+      {"wan_vae_decode_cached", run_wan_vae_decode_cached},
+      {"wan_vae_encode", run_wan_vae_encode},
   };
   return runners;
 }
