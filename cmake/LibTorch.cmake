@@ -48,6 +48,17 @@ foreach(_dir ${_torch_nvidia})
 endforeach()
 target_link_libraries(monarch_torch INTERFACE -Wl,--no-as-needed torch_cpu c10 -Wl,--as-needed)
 
+# The OpenMP runtime that libtorch_cpu runs on: sources compiled with -fopenmp must share it, not bring a second one.
+add_library(monarch_torch_openmp INTERFACE)
+add_library(monarch::torch_openmp ALIAS monarch_torch_openmp)
+file(GLOB _torch_gomp "${_torch_found}/lib/libgomp*.so*")
+if(_torch_gomp)
+  list(GET _torch_gomp 0 _torch_gomp)
+  target_link_libraries(monarch_torch_openmp INTERFACE "${_torch_gomp}")
+else()
+  target_link_libraries(monarch_torch_openmp INTERFACE gomp)
+endif()
+
 option(MONARCH_TORCH_CUDA "Link LibTorch's CUDA library, so that --device cuda works" OFF)
 if(MONARCH_TORCH_CUDA)
   target_link_libraries(monarch_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed)
