@@ -72,14 +72,21 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
+  overwrite(position_, bytes);
+  position_ += bytes.size();
+}
+
+void AtomicFile::overwrite(std::uint64_t position, std::span<const std::byte> bytes) {
   // Linux writes at most 2 GiB a call.
   constexpr std::size_t kMost = std::size_t{1} << 30;
   while (!bytes.empty()) {
-    const ssize_t written = ::write(file_, bytes.data(), std::min(bytes.size(), kMost));
+    const ssize_t written =
+        ::pwrite(file_, bytes.data(), std::min(bytes.size(), kMost), static_cast<off_t>(position));
     if (written < 0) {
       if (errno == EINTR) continue;
       fail_write(path_, errno);
     }
+    position += static_cast<std::uint64_t>(written);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string_view>
@@ -20,12 +21,17 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  // Bytes written so far, without overwrite().
+  std::uint64_t position() const { return position_; }
+  // Replaces bytes that were written before.
+  void overwrite(std::uint64_t position, std::span<const std::byte> bytes);
   void commit();
 
  private:
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   int file_ = -1;
+  std::uint64_t position_ = 0;
 };
 
 // The name that AtomicFile and other writers use until the content is complete: hidden, in the same

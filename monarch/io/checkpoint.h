@@ -41,6 +41,9 @@ class Checkpoint {
   // safetensors: the entries of __metadata__. Torch files: one entry, "values", JSON of all leaves
   // that are not tensors (numbers, strings, ...) under their joined names.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // Reads everything and compares checksums where the format has them (torch files); throws
+  // kCorrupt.
+  virtual void check_integrity() const {}
 
  protected:
   Checkpoint() = default;
