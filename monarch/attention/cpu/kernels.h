@@ -1,0 +1,64 @@
+// The kernels as plain structs and function pointers: what the launch code hands to sources
+// compiled per instruction set.
+//
+// A task is one query block of one head (or a group of its columns); tasks are independent and
+// write disjoint outputs, so results do not depend on the number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "monarch/attention/layout.h"
+#include "monarch/base/dtype.h"
+
+namespace monarch::attention::cpu {
+
+// [B, N, H, D], head_dim contiguous; strides in elements.
+template <typename T>
+struct BasicOperand {
+  T* data = nullptr;
+  DType dtype = DType::kF32;  // F32, BF16 or F16
+  std::int64_t batch_stride = 0;
+  std::int64_t token_stride = 0;
+  std::int64_t head_stride = 0;
+};
+using Operand = BasicOperand<const void>;
+using Result = BasicOperand<void>;
+
+struct MonarchForwardArgs {
+  Operand q;
+  Operand k;
+  Operand v;
+  Result out;
+  float* lse =
+      nullptr;  // [B, H, Nq] log Σ exp of each query's scores (natural, contiguous), or null
+  BlockLayout layout;
+  std::int64_t num_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t num_q_blocks = 0;
+  std::int64_t num_kv_blocks = 0;
+  std::int64_t causal_group = 0;  // key blocks a causal block holds; 0: bidirectional
+  bool kv_block_order = false;
+  float scale_log2 = 0;            // softmax scale times log2(e)
+  std::int64_t column_groups = 1;  // tasks a query block is cut into, by columns
+};
+
+// Everything compiled per instruction set.
+struct Kernels {
+  // Floats of scratch a thread needs.
+  std::size_t (*monarch_forward_workspace)(const MonarchForwardArgs& args);
+  // task < batch * num_heads * num_q_blocks * column_groups; workspace aligned to 64 bytes.
+  void (*monarch_forward)(const MonarchForwardArgs& args, std::int64_t task, float* workspace);
+};
+
+namespace generic {
+extern const Kernels kKernels;
+}
+namespace avx2 {
+extern const Kernels kKernels;
+}
+namespace avx512 {
+extern const Kernels kKernels;
+}
+
+}  // namespace monarch::attention::cpu

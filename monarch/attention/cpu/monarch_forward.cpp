@@ -1,0 +1,296 @@
+// Monarch attention, forward, one refinement step, fused.       s = softmax scale, everything in
+// base 2
+//   Q [A,I,J,D]   K,V [F,K,L,D]   blocks a, f; block rows i,k < I; block columns j,l < J
+//   R [a,f,k,j,l] = softmax_l( s Q[a,k,j]·K[f,k,l] )
+//   aL[a,f,k,j]   = Σ_l R K[f,k,l]        cL = Σ_l R log R
+//   Y [a,f,k,j]   = Σ_l R V[f,k,l]
+//   O [a,i,j]     = Σ_fk softmax_fk( s Q[a,i,j]·aL - cL ) Y
+//
+// A task holds one query block (or some of its columns) and walks over the key blocks with a
+// running softmax, so aL and Y of one key block never leave the core's cache, and the workspace
+// does not grow with the number of frames. Everything is laid out so that softmaxes run across
+// vectors, never along one, and no product needs a transposed copy of K, V, aL or Y:
+//   scores  S[l,j] = K[k,l]·Q[k,j]   vectors along j (Q transposed once a task)     R in place,
+//   normalised aL[j,k], Y[j,k] = Σ_l S[l,j] (K, V)[k,l]   vectors along D scores  W[k,i] =
+//   aL[j,k]·Q[i,j]  vectors along i (Q transposed the other way once a task) O[j,i]  = g_i O[j,i] +
+//   Σ_k W[k,i] Y[j,k]   vectors along D, g the running softmax's correction
+// Cost: 6 I J² D + 4 I² J D operations a block pair. arXiv 2602.12271.
+#include "monarch/attention/cpu/kernels.h"
+#include "monarch/attention/cpu/rows.h"
+#include "monarch/attention/cpu/tile_product.h"
+
+namespace monarch::attention::cpu::MONARCH_ISA {
+namespace {
+
+constexpr float kLn2 = 0.693147181F;
+
+struct Sizes {
+  std::int64_t rows;         // I
+  std::int64_t cols;         // J: columns of the task
+  std::int64_t keys;         // L
+  std::int64_t width;        // packed head_dim
+  std::int64_t depth;        // head_dim in whole groups of four: rows of transposed queries
+  std::int64_t padded_rows;  // I for vectors along i
+  std::int64_t padded_cols;  // J for vectors along j
+
+  Sizes(const MonarchForwardArgs& args, std::int64_t columns)
+      : rows(args.layout.block_rows()),
+        cols(columns),
+        keys(args.layout.block_cols()),
+        width(packed_width(args.head_dim)),
+        depth(round_up(args.head_dim, 4)),
+        padded_rows(padded_columns(static_cast<int>(rows))),
+        padded_cols(padded_columns(static_cast<int>(cols))) {}
+};
+
+// Pieces of a thread's scratch, each on a cache line.
+struct Scratch {
+  float* q_by_row;    // [I, D, J]
+  float* q_by_col;    // [J, D, I]
+  float* a_l;         // [J, I, D]
+  float* y;           // [J, I, D]
+  float* out;         // [J, I, D]
+  float* k_row;       // [L, D]
+  float* v_row;       // [L, D]
+  float* scores;      // [L, J] or [I, I]
+  float* c_l;         // [I, J]
+  float* row_max;     // [J, I]
+  float* row_sum;     // [J, I]
+  float* correction;  // [I]
+  std::size_t size;
+
+  // With a null base only `size` means anything.
+  Scratch(const Sizes& s, float* base) {
+    std::size_t used = 0;
+    const auto take = [&](std::int64_t count) {
+      float* piece = base == nullptr ? nullptr : base + used;
+      used += static_cast<std::size_t>(round_up(count, 16));
+      return piece;
+    };
+    q_by_row = take(s.rows * s.depth * s.padded_cols);
+    q_by_col = take(s.cols * s.depth * s.padded_rows);
+    a_l = take(s.cols * s.rows * s.width);
+    y = take(s.cols * s.rows * s.width);
+    out = take(s.cols * s.rows * s.width);
+    k_row = take(s.keys * s.width);
+    v_row = take(s.keys * s.width);
+    const std::int64_t first = s.keys * s.padded_cols;
+    const std::int64_t second = s.rows * s.padded_rows;
+    scores = take(first > second ? first : second);
+    c_l = take(s.rows * s.padded_cols);
+    row_max = take(s.cols * s.padded_rows);
+    row_sum = take(s.cols * s.padded_rows);
+    correction = take(s.padded_rows);
+    size = used;
+  }
+};
+
+// First token of a block row; the row's columns follow it.
+MONARCH_INLINE std::int64_t row_start(const BlockLayout& layout, bool block_order,
+                                      std::int64_t block, std::int64_t row) {
+  const std::int64_t position = block * layout.block_tokens() + row * layout.block_cols();
+  return block_order ? position : layout.token_of_position(position);
+}
+
+// S[l,j] -> R[l,j] in place, and cL (base 2) of each j: Σ_l R log2 R = Σ_l p x / Σ p - log2 Σ p
+// with x = S - max, p = 2^x.
+template <int N>
+MONARCH_INLINE void softmax_columns(float* s, std::ptrdiff_t stride, std::int64_t count,
+                                    float* c_l) {
+  Vec<N> maximum = load<N>(s);
+  for (std::int64_t l = 1; l < count; ++l) maximum = max<N>(maximum, load<N>(s + l * stride));
+  Vec<N> sum{};
+  Vec<N> moment{};
+  for (std::int64_t l = 0; l < count; ++l) {
+    const Vec<N> x = load<N>(s + l * stride) - maximum;
+    const Vec<N> p = exp2<N>(x);
+    sum += p;
+    // p is 0 where x is so low that p x would be -inf * 0.
+    moment += p * (x < -200.0F ? broadcast<N>(-200.0F) : x);
+    store<N>(s + l * stride, p);
+  }
+  const Vec<N> inverse = 1.0F / sum;
+  for (std::int64_t l = 0; l < count; ++l)
+    store<N>(s + l * stride, load<N>(s + l * stride) * inverse);
+  store<N>(c_l, moment * inverse - log2<N>(sum));
+}
+
+// W[k,i] -> 2^(W - cL - max) in place; updates the running maximum and sum, leaves the factor for
+// what was summed before.
+template <int N>
+MONARCH_INLINE void running_softmax(float* w, std::ptrdiff_t stride, std::int64_t count,
+                                    const float* c_l, std::ptrdiff_t c_l_stride, float* row_max,
+                                    float* row_sum, float* correction) {
+  const Vec<N> old_max = load<N>(row_max);
+  Vec<N> maximum = old_max;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const Vec<N> x = load<N>(w + k * stride) - c_l[k * c_l_stride];
+    maximum = max<N>(maximum, x);
+    store<N>(w + k * stride, x);
+  }
+  const Vec<N> factor = exp2<N>(old_max - maximum);
+  Vec<N> sum = load<N>(row_sum) * factor;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const Vec<N> p = exp2<N>(load<N>(w + k * stride) - maximum);
+    sum += p;
+    store<N>(w + k * stride, p);
+  }
+  store<N>(row_max, maximum);
+  store<N>(row_sum, sum);
+  store<N>(correction, factor);
+}
+
+struct Task {
+  std::int64_t batch;
+  std::int64_t head;
+  std::int64_t q_block;
+  std::int64_t first_col;
+  std::int64_t cols;
+
+  Task(const MonarchForwardArgs& args, std::int64_t index) {
+    const std::int64_t group = index % args.column_groups;
+    index /= args.column_groups;
+    q_block = index % args.num_q_blocks;
+    index /= args.num_q_blocks;
+    head = index % args.num_heads;
+    batch = index / args.num_heads;
+    const std::int64_t all = args.layout.block_cols();
+    first_col = group * all / args.column_groups;
+    cols = (group + 1) * all / args.column_groups - first_col;
+  }
+  template <typename T>
+  std::int64_t offset(const BasicOperand<T>& operand) const {
+    return batch * operand.batch_stride + head * operand.head_stride;
+  }
+};
+
+// Q of the task, scaled, transposed along j for the first scores and along i for the second.
+void pack_queries(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
+                  const Scratch& scratch) {
+  float* q = scratch.a_l;  // [I, J, D], free until the first key block
+  for (std::int64_t i = 0; i < s.rows; ++i) {
+    const std::int64_t token = row_start(args.layout, false, task.q_block, i) + task.first_col;
+    for (std::int64_t j = 0; j < s.cols; ++j) {
+      load_row(args.q.data, args.q.dtype, task.offset(args.q) + (token + j) * args.q.token_stride,
+               args.head_dim, s.width, args.scale_log2, q + (i * s.cols + j) * s.width);
+    }
+  }
+  for (std::int64_t i = 0; i < s.rows; ++i) {
+    transpose(q + i * s.cols * s.width, s.width, s.cols, s.padded_cols, s.depth,
+              scratch.q_by_row + i * s.depth * s.padded_cols, s.padded_cols);
+  }
+  for (std::int64_t j = 0; j < s.cols; ++j) {
+    transpose(q + j * s.width, s.cols * s.width, s.rows, s.padded_rows, s.depth,
+              scratch.q_by_col + j * s.depth * s.padded_rows, s.padded_rows);
+  }
+}
+
+void load_keys(const MonarchForwardArgs& args, const Operand& operand, const Task& task,
+               const Sizes& s, std::int64_t first_token, float* rows) {
+  for (std::int64_t l = 0; l < s.keys; ++l) {
+    load_row(operand.data, operand.dtype,
+             task.offset(operand) + (first_token + l) * operand.token_stride, args.head_dim,
+             s.width, 1.0F, rows + l * s.width);
+  }
+}
+
+// R, aL, cL and Y of one key block.
+void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
+                const Scratch& scratch, std::int64_t kv_block) {
+  const int depth = static_cast<int>(args.head_dim);
+  for (std::int64_t k = 0; k < s.rows; ++k) {
+    const std::int64_t token = row_start(args.layout, args.kv_block_order, kv_block, k);
+    load_keys(args, args.k, task, s, token, scratch.k_row);
+    load_keys(args, args.v, task, s, token, scratch.v_row);
+    multiply<Form::kRows>(static_cast<int>(s.keys), static_cast<int>(s.cols), depth, scratch.k_row,
+                          s.width, scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols,
+                          scratch.scores, s.padded_cols);
+    for_each_vector(s.padded_cols, [&](std::int64_t j, auto lanes) MONARCH_LAMBDA_INLINE {
+      softmax_columns<decltype(lanes)::value>(scratch.scores + j, s.padded_cols, s.keys,
+                                              scratch.c_l + k * s.padded_cols + j);
+    });
+    multiply<Form::kColumns>(static_cast<int>(s.cols), depth, static_cast<int>(s.keys),
+                             scratch.scores, s.padded_cols, scratch.k_row, s.width,
+                             scratch.a_l + k * s.width, s.rows * s.width);
+    multiply<Form::kColumns>(static_cast<int>(s.cols), depth, static_cast<int>(s.keys),
+                             scratch.scores, s.padded_cols, scratch.v_row, s.width,
+                             scratch.y + k * s.width, s.rows * s.width);
+  }
+}
+
+// The key block's rows into the running softmax of each query.
+void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& scratch) {
+  const int depth = static_cast<int>(args.head_dim);
+  const int rows = static_cast<int>(s.rows);
+  for (std::int64_t j = 0; j < s.cols; ++j) {
+    multiply<Form::kRows>(rows, rows, depth, scratch.a_l + j * s.rows * s.width, s.width,
+                          scratch.q_by_col + j * s.depth * s.padded_rows, s.padded_rows,
+                          scratch.scores, s.padded_rows);
+    for_each_vector(s.padded_rows, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
+      running_softmax<decltype(lanes)::value>(
+          scratch.scores + i, s.padded_rows, s.rows, scratch.c_l + j, s.padded_cols,
+          scratch.row_max + j * s.padded_rows + i, scratch.row_sum + j * s.padded_rows + i,
+          scratch.correction + i);
+    });
+    multiply<Form::kColumns>(rows, depth, rows, scratch.scores, s.padded_rows,
+                             scratch.y + j * s.rows * s.width, s.width,
+                             scratch.out + j * s.rows * s.width, s.width, scratch.correction);
+  }
+}
+
+void store_outputs(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
+                   const Scratch& scratch) {
+  for (std::int64_t j = 0; j < s.cols; ++j) {
+    for_each_vector(s.padded_rows, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
+      constexpr int N = decltype(lanes)::value;
+      float* row_max = scratch.row_max + j * s.padded_rows + i;
+      float* row_sum = scratch.row_sum + j * s.padded_rows + i;
+      store<N>(row_max,
+               (load<N>(row_max) + log2<N>(load<N>(row_sum))) * kLn2);  // now the log-sum-exp
+      store<N>(row_sum, 1.0F / load<N>(row_sum));
+    });
+  }
+  const std::int64_t q_tokens = args.num_q_blocks * args.layout.block_tokens();
+  for (std::int64_t i = 0; i < s.rows; ++i) {
+    const std::int64_t token = row_start(args.layout, false, task.q_block, i) + task.first_col;
+    for (std::int64_t j = 0; j < s.cols; ++j) {
+      store_row(scratch.out + (j * s.rows + i) * s.width, scratch.row_sum[j * s.padded_rows + i],
+                args.out.data, args.out.dtype,
+                task.offset(args.out) + (token + j) * args.out.token_stride, args.head_dim);
+      if (args.lse != nullptr) {
+        args.lse[(task.batch * args.num_heads + task.head) * q_tokens + token + j] =
+            scratch.row_max[j * s.padded_rows + i];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::size_t monarch_forward_workspace(const MonarchForwardArgs& args) {
+  const std::int64_t columns =
+      (args.layout.block_cols() + args.column_groups - 1) / args.column_groups;
+  return Scratch(Sizes(args, columns), nullptr).size;
+}
+
+void monarch_forward(const MonarchForwardArgs& args, std::int64_t index, float* workspace) {
+  const Task task(args, index);
+  const Sizes s(args, task.cols);
+  const Scratch scratch(s, workspace);
+  pack_queries(args, task, s, scratch);
+  for (std::int64_t at = 0; at < s.cols * s.rows * s.width; ++at) scratch.out[at] = 0.0F;
+  for (std::int64_t at = 0; at < s.cols * s.padded_rows; ++at) {
+    scratch.row_max[at] = -__builtin_inff();
+    scratch.row_sum[at] = 0.0F;
+  }
+  const std::int64_t visible = args.causal_group == 0
+                                   ? args.num_kv_blocks
+                                   : (task.q_block / args.causal_group + 1) * args.causal_group;
+  for (std::int64_t f = 0; f < visible; ++f) {
+    first_half(args, task, s, scratch, f);
+    second_half(args, s, scratch);
+  }
+  store_outputs(args, task, s, scratch);
+}
+
+}  // namespace monarch::attention::cpu::MONARCH_ISA

@@ -1,0 +1,72 @@
+#include <algorithm>
+#include <cstdint>
+#include <numbers>
+
+#include "monarch/attention/cpu/monarch_forward.h"
+#include "monarch/attention/cpu/operand.h"
+#include "monarch/base/parallel.h"
+
+namespace monarch::attention::cpu {
+
+MonarchForwardPlan::MonarchForwardPlan(const MonarchProblem& problem, int num_threads, Isa isa)
+    : problem_(problem), num_threads_(num_threads), isa_(isa) {
+  validate(problem_);
+  check_threads(num_threads);
+  check_head_dim(problem_.head_dim);
+  MONARCH_CHECK_CODE(problem_.num_iters == 1, kUnsupported,
+                     "[monarch_attention] this kernel does one refinement step; got num_iters ",
+                     problem_.num_iters);
+  // Cut query blocks by columns while there are too few of them to keep all threads busy, or while
+  // one block's scratch is far beyond a core's cache; a cut repeats the copying of K and V, about 2
+  // % of the work.
+  constexpr std::size_t kScratchFloats = 3 << 20;
+  const BlockLayout layout = problem_.layout();
+  const std::int64_t blocks = problem_.batch * problem_.num_heads * problem_.num_q_blocks();
+  const std::int64_t most_groups = std::max<std::int64_t>(1, layout.block_cols() / 16);
+  while (column_groups_ < most_groups &&
+         (blocks * column_groups_ < num_threads ||
+          kernels(isa_).monarch_forward_workspace(args()) > kScratchFloats)) {
+    ++column_groups_;
+  }
+}
+
+MonarchForwardArgs MonarchForwardPlan::args() const {
+  MonarchForwardArgs args;
+  args.layout = problem_.layout();
+  args.num_heads = problem_.num_heads;
+  args.head_dim = problem_.head_dim;
+  args.num_q_blocks = problem_.num_q_blocks();
+  args.num_kv_blocks = problem_.num_kv_blocks();
+  if (problem_.block_causal_size > 0) {
+    args.causal_group = problem_.block_causal_size / args.layout.block_tokens();
+  }
+  args.kv_block_order = problem_.kv_block_order;
+  args.scale_log2 = static_cast<float>(problem_.scale() * std::numbers::log2e);
+  args.column_groups = column_groups_;
+  return args;
+}
+
+std::size_t MonarchForwardPlan::workspace_bytes() const {
+  return scratch_bytes(kernels(isa_).monarch_forward_workspace(args()), num_threads_);
+}
+
+void MonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
+                             const ConstTensorView& v, const TensorView& out, float* lse,
+                             std::span<std::byte> workspace) const {
+  const MonarchProblem& p = problem_;
+  MonarchForwardArgs args = this->args();
+  args.q = operand(q, "q", p.batch, p.q_tokens(), p.num_heads, p.head_dim);
+  args.k = operand(k, "k", p.batch, p.kv_tokens(), p.num_heads, p.head_dim);
+  args.v = operand(v, "v", p.batch, p.kv_tokens(), p.num_heads, p.head_dim);
+  args.out = result(out, "out", p.batch, p.q_tokens(), p.num_heads, p.head_dim);
+  args.lse = lse;
+  const Kernels& table = kernels(isa_);
+  const std::size_t floats = table.monarch_forward_workspace(args);
+  const ScratchSpace scratch(workspace, floats, num_threads_);
+  parallel_for(num_threads_, p.batch * p.num_heads * args.num_q_blocks * args.column_groups,
+               [&](std::int64_t task, int thread) {
+                 table.monarch_forward(args, task, scratch.of(thread));
+               });
+}
+
+}  // namespace monarch::attention::cpu

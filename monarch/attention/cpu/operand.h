@@ -1,0 +1,38 @@
+// From tensor views and workspaces to what the kernels take, checked.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "monarch/attention/cpu/kernels.h"
+#include "monarch/attention/problem.h"
+
+namespace monarch::attention::cpu {
+
+inline constexpr std::int64_t kMaxHeadDim = 256;
+
+// check_tensor, and a dtype the kernels read: F32, BF16 or F16.
+Operand operand(const ConstTensorView& tensor, std::string_view name, std::int64_t batch,
+                std::int64_t tokens, std::int64_t num_heads, std::int64_t head_dim);
+Result result(const TensorView& tensor, std::string_view name, std::int64_t batch,
+              std::int64_t tokens, std::int64_t num_heads, std::int64_t head_dim);
+
+void check_threads(int num_threads);
+void check_head_dim(std::int64_t head_dim);
+
+// Bytes for `floats` of scratch a thread, with room to align each thread's part to a cache line.
+std::size_t scratch_bytes(std::size_t floats, int num_threads);
+
+// A workspace cut into one aligned part a thread.
+class ScratchSpace {
+ public:
+  ScratchSpace(std::span<std::byte> workspace, std::size_t floats, int num_threads);
+  float* of(int thread) const { return base_ + static_cast<std::size_t>(thread) * floats_; }
+
+ private:
+  float* base_ = nullptr;
+  std::size_t floats_ = 0;
+};
+
+}  // namespace monarch::attention::cpu
