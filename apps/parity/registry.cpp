@@ -65,6 +65,7 @@ bool is_skippable(const std::string& op, const std::string& tensor_name) {
 const std::map<std::string, ParityRunner>& parity_runners() {
   static const std::map<std::string, ParityRunner> runners = {
       // One line an op; the runner's file stands beside this one.
+      {"blockwise_causal_mask", run_blockwise_causal_mask},
       {"dense_attention", run_dense_attention},
       {"dense_attention_block_causal", run_dense_attention_block_causal},
       {"dense_attention_kv_cache", run_dense_attention_kv_cache},
@@ -85,6 +86,8 @@ const std::map<std::string, ParityRunner>& parity_runners() {
       {"vae_rms_norm", run_vae_rms_norm},
       {"vmonarch_attention", run_vmonarch_attention},
       {"wan_dit", run_wan_dit},
+      {"wan_dit_causal_cache", run_wan_dit_causal_cache},
+      {"wan_dit_causal_train", run_wan_dit_causal_train},
       {"wan_rmsnorm", run_wan_rmsnorm},
       {"wan_vae_decode", run_wan_vae_decode},
       {"wan_vae_decode_cached", run_wan_vae_decode_cached},

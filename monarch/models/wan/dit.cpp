@@ -1,9 +1,7 @@
 #include "monarch/models/wan/dit.h"
 
 #include "monarch/models/wan/dit_body.h"
-#include "monarch/models/wan/embeddings.h"
 #include "monarch/models/wan/patchify.h"
-#include "monarch/models/wan/tensors.h"
 
 namespace monarch::models {
 
@@ -15,9 +13,7 @@ at::Tensor WanDit::forward(const DitInput& input) const {
   const at::Tensor x = model_input(config_, input);
   const ops::Grid grid = token_grid(x, config_.patch_size);
   const at::Tensor t = input.t.dim() == 1 ? input.t.unsqueeze(1) : input.t;
-  const at::Tensor context =
-      embed_context(*weights_, config_, like(input.context, x).expand({x.size(0), -1, -1}),
-                    input.clip_fea.defined() ? like(input.clip_fea, x) : input.clip_fea);
+  const at::Tensor context = embed_input_context(*weights_, config_, input);
   return run_body(
       *weights_, config_, x, t, /*start_frame=*/0,
       [&](size_t layer) {

@@ -34,6 +34,15 @@ at::Tensor model_input(const WanConfig& config, const DitInput& input) {
   return x;
 }
 
+at::Tensor embed_input_context(const DitWeights& weights, const WanConfig& config,
+                               const DitInput& input) {
+  MONARCH_CHECK(input.context.defined(), "[monarch_models] a context (text embeddings) is needed");
+  const at::Tensor& x = input.x;
+  return embed_context(weights, config, like(input.context, x),
+                       input.clip_fea.defined() ? like(input.clip_fea, x) : input.clip_fea)
+      .expand({x.size(0), -1, -1});
+}
+
 at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const at::Tensor& x,
                     const at::Tensor& t, int64_t start_frame, const CrossKeys& cross_keys,
                     const LayerPattern& pattern) {

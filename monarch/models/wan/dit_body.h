@@ -19,6 +19,10 @@ using LayerPattern = std::function<at::Tensor(size_t layer, const Qkv& qkv)>;
 // Checks shapes, appends y. Throws naming the operand.
 at::Tensor model_input(const WanConfig& config, const DitInput& input);
 
+// The context as the layers' cross-attention sees it, one row a sample of x.
+at::Tensor embed_input_context(const DitWeights& weights, const WanConfig& config,
+                               const DitInput& input);
+
 // x [B, in_dim, F, H, W] as model_input gives it, t [B, R] -> [B, out_dim, F, H, W]. Rotary frame
 // positions start at start_frame.
 at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const at::Tensor& x,

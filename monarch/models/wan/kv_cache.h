@@ -1,0 +1,107 @@
+// Keys and values of the frames a causal transformer has seen.
+//
+// The cache belongs to the caller, the model is const. Keys are stored rotated, with the absolute
+// positions they had when written; with Monarch attention keys and values are in block order.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "monarch/models/wan/config.h"
+#include "monarch/models/wan/cross_attention.h"
+
+namespace monarch::models {
+
+// What a pass that records gradients sees of earlier passes.
+enum class CacheGradient {
+  kDetached,  // constants
+  // The cached values, but gradients flow into the keys and values that the last recording pass
+  // over those frames computed: K = sg(K_cached) + (K_recorded - sg(K_recorded)).
+  kStraightThrough,
+};
+
+// Where the tokens of one call go; the same in all layers.
+struct CachePlan {
+  int64_t sink = 0;       // tokens at the start that eviction leaves alone
+  int64_t evict = 0;      // tokens dropped behind the sink; what follows moves down
+  int64_t local_end = 0;  // filled slots before the eviction
+  int64_t first = 0;      // attend to the slots [first, end)
+  int64_t begin = 0;      // write the new tokens to [begin, end)
+  int64_t end = 0;
+  int64_t global_end = 0;  // tokens seen since the start of the video, after the call
+};
+
+struct KeysValues {
+  at::Tensor k, v;  // [B, tokens, heads, D]
+};
+
+class DitCache {
+ public:
+  // Room for `tokens` tokens in each layer, zeros; `options` gives type and device, which must be
+  // those of the passes.
+  DitCache(const WanConfig& config, int64_t batch, int64_t tokens, at::TensorOptions options);
+  DitCache(DitCache&&) = default;
+  DitCache& operator=(DitCache&&) = default;
+  DitCache(const DitCache&) = delete;  // copies would share the buffers
+  DitCache& operator=(const DitCache&) = delete;
+
+  // Starts a new video: indices to 0, context forgotten. The buffers keep their contents.
+  void reset();
+  // The next pass computes the cross-attention keys from the context it is given.
+  void forget_context();
+
+  // Slots of a call with `new_tokens` tokens that start at frame start_frame, frames having
+  // frame_tokens tokens. Throws if they do not fit.
+  CachePlan plan(const WanConfig& config, int64_t start_frame, int64_t new_tokens,
+                 int64_t frame_tokens) const;
+
+  // Carries a plan out in one layer: evicts, writes fresh keys and values [B, n, heads, D] and
+  // returns all that the new queries attend to. If `fresh` carries gradients the result is a copy
+  // that later calls do not change; otherwise it is a view of the buffers, valid until the next
+  // call.
+  KeysValues write(size_t layer, const CachePlan& plan, const KeysValues& fresh);
+
+  // Ends a call: takes over the plan's indices.
+  void commit(const CachePlan& plan);
+
+  int64_t num_layers() const { return static_cast<int64_t>(layers_.size()); }
+  int64_t capacity() const { return capacity_; }
+  int64_t local_end() const { return local_end_; }    // filled slots
+  int64_t global_end() const { return global_end_; }  // tokens seen since the start
+  // The whole buffers of a layer, [B, capacity, heads, D].
+  const KeysValues& buffers(size_t layer) const { return layers_[layer].buffers; }
+  // Cross-attention keys; k is undefined until a pass has filled them.
+  CrossKv& cross(size_t layer) { return layers_[layer].cross; }
+  const CrossKv& cross(size_t layer) const { return layers_[layer].cross; }
+  bool has_context() const;
+
+  // Default: straight-through for dense attention, detached for Monarch, as published.
+  CacheGradient gradient;
+
+ private:
+  // Keys and values with their graph, of slots [begin, begin + tokens).
+  struct Recorded {
+    int64_t begin = 0;
+    KeysValues kv;
+    int64_t end() const { return begin + kv.k.size(1); }
+  };
+  struct Layer {
+    KeysValues buffers;
+    std::vector<Recorded> recorded;  // by slot, not overlapping; straight-through only
+    CrossKv cross;
+  };
+
+  static void evict(Layer& layer, const CachePlan& plan);
+  static std::vector<Recorded> without(const std::vector<Recorded>& recorded, int64_t begin,
+                                       int64_t end);
+  KeysValues past(const Layer& layer, int64_t first, int64_t end) const;
+
+  std::vector<Layer> layers_;
+  int64_t capacity_;
+  int64_t local_end_ = 0;
+  int64_t global_end_ = 0;
+};
+
+}  // namespace monarch::models
