@@ -194,27 +194,57 @@ void load_keys(const MonarchForwardArgs& args, const Operand& operand, const Tas
   }
 }
 
+// The rows of K and V after (kv_block, row) in the order the task reads them; nothing after the
+// last.
+Ahead rows_after(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
+                 std::int64_t kv_block, std::int64_t row, std::int64_t num_kv_blocks) {
+  if (++row == s.rows) {
+    row = 0;
+    ++kv_block;
+  }
+  Ahead ahead;
+  if (kv_block == num_kv_blocks) return ahead;
+  const std::int64_t token = row_start(args.layout, args.kv_block_order, kv_block, row);
+  const auto address = [&](const Operand& operand) {
+    return static_cast<const char*>(operand.data) +
+           (task.offset(operand) + token * operand.token_stride) * dtype_bytes(operand.dtype);
+  };
+  ahead.row = address(args.k);
+  ahead.second = address(args.v);
+  ahead.row_stride = args.k.token_stride * dtype_bytes(args.k.dtype);
+  ahead.second_stride = args.v.token_stride * dtype_bytes(args.v.dtype);
+  ahead.row_bytes = args.head_dim * dtype_bytes(args.k.dtype);
+  ahead.rows = s.keys;
+  ahead.second_rows = s.keys;
+  // Tiles hold at most 24 vectors; the three products of a row have this many.
+  const std::int64_t vectors = (s.keys * s.padded_cols + 2 * s.cols * s.width) / kLanes;
+  const std::int64_t lines = 2 * s.keys * ((ahead.row_bytes + 63) / 64);
+  ahead.lines_per_step = static_cast<int>(lines / (vectors / 24 + 1) + 1);
+  return ahead;
+}
+
 // R, aL, cL and Y of one key block.
 void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
-                const Scratch& scratch, std::int64_t kv_block) {
+                const Scratch& scratch, std::int64_t kv_block, std::int64_t num_kv_blocks) {
   const int depth = static_cast<int>(args.head_dim);
+  const int keys = static_cast<int>(s.keys);
+  const int cols = static_cast<int>(s.cols);
   for (std::int64_t k = 0; k < s.rows; ++k) {
     const std::int64_t token = row_start(args.layout, args.kv_block_order, kv_block, k);
     load_keys(args, args.k, task, s, token, scratch.k_row);
     load_keys(args, args.v, task, s, token, scratch.v_row);
-    multiply<Form::kRows>(static_cast<int>(s.keys), static_cast<int>(s.cols), depth, scratch.k_row,
-                          s.width, scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols,
-                          scratch.scores, s.padded_cols);
+    Ahead ahead = rows_after(args, task, s, kv_block, k, num_kv_blocks);
+    multiply<Form::kRows>(keys, cols, depth, scratch.k_row, s.width,
+                          scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols,
+                          scratch.scores, s.padded_cols, nullptr, &ahead);
     for_each_vector(s.padded_cols, [&](std::int64_t j, auto lanes) MONARCH_LAMBDA_INLINE {
       softmax_columns<decltype(lanes)::value>(scratch.scores + j, s.padded_cols, s.keys,
                                               scratch.c_l + k * s.padded_cols + j);
     });
-    multiply<Form::kColumns>(static_cast<int>(s.cols), depth, static_cast<int>(s.keys),
-                             scratch.scores, s.padded_cols, scratch.k_row, s.width,
-                             scratch.a_l + k * s.width, s.rows * s.width);
-    multiply<Form::kColumns>(static_cast<int>(s.cols), depth, static_cast<int>(s.keys),
-                             scratch.scores, s.padded_cols, scratch.v_row, s.width,
-                             scratch.y + k * s.width, s.rows * s.width);
+    multiply<Form::kColumns>(cols, depth, keys, scratch.scores, s.padded_cols, scratch.k_row,
+                             s.width, scratch.a_l + k * s.width, s.rows * s.width, nullptr, &ahead);
+    multiply<Form::kColumns>(cols, depth, keys, scratch.scores, s.padded_cols, scratch.v_row,
+                             s.width, scratch.y + k * s.width, s.rows * s.width, nullptr, &ahead);
   }
 }
 
@@ -287,7 +317,7 @@ void monarch_forward(const MonarchForwardArgs& args, std::int64_t index, float* 
                                    ? args.num_kv_blocks
                                    : (task.q_block / args.causal_group + 1) * args.causal_group;
   for (std::int64_t f = 0; f < visible; ++f) {
-    first_half(args, task, s, scratch, f);
+    first_half(args, task, s, scratch, f, visible);
     second_half(args, s, scratch);
   }
   store_outputs(args, task, s, scratch);

@@ -16,6 +16,8 @@ constexpr MONARCH_INLINE std::int64_t packed_width(std::int64_t head_dim) {
   return round_up(head_dim, 16);
 }
 
+MONARCH_INLINE int dtype_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+
 // One row of `width` elements times `scale`, zeros after them up to `packed`.
 MONARCH_INLINE void load_row(const void* base, DType dtype, std::int64_t offset, std::int64_t width,
                              std::int64_t packed, float scale, float* row) {

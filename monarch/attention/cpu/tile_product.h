@@ -23,6 +23,39 @@ inline constexpr int kMaxVectors = kNumRegisters == 32 ? 4 : 2;
 
 enum class Form { kRows, kColumns };
 
+// Rows of memory to bring into the second-level cache while products run: a few lines before each
+// tile, so that the processor never has more misses under way than it can track.
+struct Ahead {
+  const char* row = nullptr;
+  const char* second = nullptr;   // where to go on when the rows of the first are done
+  std::ptrdiff_t row_stride = 0;  // bytes
+  std::ptrdiff_t second_stride = 0;
+  std::ptrdiff_t row_bytes = 0;
+  std::ptrdiff_t rows = 0;
+  std::ptrdiff_t second_rows = 0;
+  std::ptrdiff_t at = 0;  // byte within the row
+  int lines_per_step = 0;
+
+  MONARCH_INLINE void step() {
+    for (int line = 0; line < lines_per_step; ++line) {
+      if (rows == 0) {
+        if (second_rows == 0) return;
+        row = second;
+        row_stride = second_stride;
+        rows = second_rows;
+        second_rows = 0;
+      }
+      __builtin_prefetch(row + at, 0, 2);
+      at += 64;
+      if (at >= row_bytes) {
+        at = 0;
+        row += row_stride;
+        --rows;
+      }
+    }
+  }
+};
+
 // One tile. kTail: lanes of the last vector (0: all are full). `scale` null: C is overwritten.
 template <Form kForm, int kRows, int kVectors, int kTail>
 MONARCH_INLINE void multiply_tile(const float* a, std::ptrdiff_t a_stride, const float* b,
@@ -89,11 +122,12 @@ template <Form kForm, int kVectors, int kTail>
 __attribute__((noinline)) void multiply_panel(int rows, const float* a, std::ptrdiff_t a_stride,
                                               const float* b, std::ptrdiff_t b_stride, float* c,
                                               std::ptrdiff_t c_stride, int depth,
-                                              const float* scale) {
+                                              const float* scale, Ahead* ahead) {
   constexpr int kMax = kMaxRows<kVectors>;
   const int tiles = (rows + kMax - 1) / kMax;
   for (int tile = 0; tile < tiles; ++tile) {
     const int count = (rows + tiles - 1 - tile) / tiles;
+    if (ahead != nullptr) ahead->step();
     multiply_rows<kForm, kVectors, kTail, kMax>(count, a, a_stride, b, b_stride, c, c_stride, depth,
                                                 scale);
     a += kForm == Form::kRows ? count * a_stride : count;
@@ -112,22 +146,23 @@ template <Form kForm, int kVectors>
 MONARCH_INLINE void multiply_vectors(int vectors, int tail, int rows, const float* a,
                                      std::ptrdiff_t a_stride, const float* b,
                                      std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride,
-                                     int depth, const float* scale) {
+                                     int depth, const float* scale, Ahead* ahead) {
   if constexpr (kVectors > 1) {
     if (vectors < kVectors) {
       multiply_vectors<kForm, kVectors - 1>(vectors, tail, rows, a, a_stride, b, b_stride, c,
-                                            c_stride, depth, scale);
+                                            c_stride, depth, scale, ahead);
       return;
     }
   }
   if (kLanes > 4 && tail == 4) {
     multiply_panel<kForm, kVectors, kLanes == 4 ? 0 : 4>(rows, a, a_stride, b, b_stride, c,
-                                                         c_stride, depth, scale);
+                                                         c_stride, depth, scale, ahead);
   } else if (kLanes > 8 && tail == 8) {
     multiply_panel<kForm, kVectors, kLanes <= 8 ? 0 : 8>(rows, a, a_stride, b, b_stride, c,
-                                                         c_stride, depth, scale);
+                                                         c_stride, depth, scale, ahead);
   } else {
-    multiply_panel<kForm, kVectors, 0>(rows, a, a_stride, b, b_stride, c, c_stride, depth, scale);
+    multiply_panel<kForm, kVectors, 0>(rows, a, a_stride, b, b_stride, c, c_stride, depth, scale,
+                                       ahead);
   }
 }
 
@@ -135,14 +170,15 @@ MONARCH_INLINE void multiply_vectors(int vectors, int tail, int rows, const floa
 template <Form kForm>
 MONARCH_INLINE void multiply(int rows, int columns, int depth, const float* a,
                              std::ptrdiff_t a_stride, const float* b, std::ptrdiff_t b_stride,
-                             float* c, std::ptrdiff_t c_stride, const float* scale = nullptr) {
+                             float* c, std::ptrdiff_t c_stride, const float* scale = nullptr,
+                             Ahead* ahead = nullptr) {
   const int padded = padded_columns(columns);
   const int tail = padded % kLanes;
   int vectors = (padded + kLanes - 1) / kLanes;
   for (int panels = (vectors + kMaxVectors - 1) / kMaxVectors; panels > 0; --panels) {
     const int count = (vectors + panels - 1) / panels;
     multiply_vectors<kForm, kMaxVectors>(count, panels == 1 ? tail : 0, rows, a, a_stride, b,
-                                         b_stride, c, c_stride, depth, scale);
+                                         b_stride, c, c_stride, depth, scale, ahead);
     b += count * kLanes;
     c += count * kLanes;
     vectors -= count;
