@@ -144,7 +144,8 @@ TEST(TorchCheckpoint, StridesSharingAndValues) {
                     {"step", "K\x0c"},
                     {"list", "](K\1" + pickled_string("two") + "e"}});
   for (const bool deflate : {false, true}) {
-    const auto file = parse(torch_file(body, deflate));
+    const std::string bytes = torch_file(body, deflate);
+    const auto file = parse(bytes);
     EXPECT_EQ(to_doubles(*file->find("all")), (std::vector<double>{0, 1, 2, 3, 4, 5}));
     EXPECT_EQ(to_doubles(*file->find("nested.t")), (std::vector<double>{0, 3, 1, 4, 2, 5}));
     EXPECT_EQ(to_doubles(*file->find("nested.row")), (std::vector<double>{3, 4, 5}));
