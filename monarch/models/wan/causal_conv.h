@@ -30,6 +30,8 @@ class CausalConv3d {
   at::Tensor forward(const at::Tensor& x,  // [B, T, H, W, in]
                      const at::Tensor& cache = {}) const;
 
+  const at::Tensor& weight() const { return weight_; }
+  const at::Tensor& bias() const { return bias_; }
   int64_t in_channels() const { return weight_.size(1); }
   int64_t out_channels() const { return weight_.size(0); }
 

@@ -1,5 +1,6 @@
 #include "monarch/models/wan/vae_layers.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace monarch::models {
@@ -35,11 +36,49 @@ VaeNormConv::VaeNormConv(VaeBuilder& builder, const std::string& norm_name,
       conv_(builder.conv3x3x3(conv_name, in, out)),
       slot_(builder.num_slots++) {}
 
-at::Tensor VaeNormConv::forward(const at::Tensor& x, VaeStream& stream) const {
-  const at::Tensor active = at::silu(vae_rms_norm(x, gamma_));
+at::Tensor VaeNormConv::forward(const at::Tensor& x, VaeStream& stream,
+                                const at::Tensor& residual) const {
   at::Tensor& slot = stream.slots[slot_];
-  at::Tensor out = conv_.forward(active, slot);
+  if (fast_conv_serves({&x, &gamma_, &conv_.weight(), &conv_.bias(), &slot, &residual})) {
+    return forward_fast(x.contiguous(), slot, residual);
+  }
+  const at::Tensor active = at::silu(vae_rms_norm(x, gamma_));
+  const at::Tensor out = conv_.forward(active, slot);
   slot = last_two_frames(active, slot);
+  return residual.defined() ? out + residual : out;
+}
+
+// The activated frames are written once, the last two of them to where the next chunk looks for
+// them.
+at::Tensor VaeNormConv::forward_fast(const at::Tensor& x, at::Tensor& slot,
+                                     const at::Tensor& residual) const {
+  const int64_t num_frames = x.size(1);
+  const int64_t num_last = std::min<int64_t>(num_frames, 2);
+  const at::Tensor before = slot;
+  at::Tensor last = at::empty({x.size(0), 2, x.size(2), x.size(3), x.size(4)}, x.options());
+  FrameList frames(x.size(0));
+  if (before.defined()) {
+    frames.append(before);
+  } else {
+    frames.append_zeros(2);
+  }
+  at::Tensor earlier;
+  if (num_frames > 2) {
+    const at::Tensor from = x.narrow(1, 0, num_frames - 2);
+    earlier = at::empty(from.sizes(), x.options());
+    fast_norm_silu(from, gamma_, earlier);
+    frames.append(earlier);
+  }
+  fast_norm_silu(x.narrow(1, num_frames - num_last, num_last), gamma_,
+                 last.narrow(1, 2 - num_last, num_last));
+  frames.append(last.narrow(1, 2 - num_last, num_last));
+  if (num_frames == 1) {
+    const at::Tensor kept = last.narrow(1, 0, 1);
+    before.defined() ? kept.copy_(before.narrow(1, 1, 1)) : kept.zero_();
+  }
+  at::Tensor out = fast_conv(frames, packed_, conv_.weight(), conv_.bias(), x.size(2), x.size(3),
+                             /*upsample=*/false, residual);
+  slot = last;
   return out;
 }
 
@@ -48,7 +87,17 @@ VaeConv::VaeConv(VaeBuilder& builder, const std::string& name, int64_t in, int64
 
 at::Tensor VaeConv::forward(const at::Tensor& x, VaeStream& stream) const {
   at::Tensor& slot = stream.slots[slot_];
-  at::Tensor out = conv_.forward(x, slot);
+  at::Tensor out;
+  if (fast_conv_serves({&x, &conv_.weight(), &conv_.bias(), &slot})) {
+    FrameList frames(x.size(0));
+    slot.defined() ? frames.append(slot) : frames.append_zeros(2);
+    const at::Tensor contiguous = x.contiguous();
+    frames.append(contiguous);
+    out = fast_conv(frames, packed_, conv_.weight(), conv_.bias(), x.size(2), x.size(3),
+                    /*upsample=*/false);
+  } else {
+    out = conv_.forward(x, slot);
+  }
   slot = last_two_frames(x, slot);
   return out;
 }
@@ -61,8 +110,8 @@ VaeResidual::VaeResidual(VaeBuilder& builder, const std::string& name, int64_t i
 }
 
 at::Tensor VaeResidual::forward(const at::Tensor& x, VaeStream& stream) const {
-  const at::Tensor out = second_.forward(first_.forward(x, stream), stream);
-  return out + (has_shortcut_ ? shortcut_.forward(x) : x);
+  const at::Tensor residual = has_shortcut_ ? shortcut_.forward(x) : x;
+  return second_.forward(first_.forward(x, stream), stream, residual);
 }
 
 VaeAttention::VaeAttention(VaeBuilder& builder, const std::string& name, int64_t width)
@@ -128,7 +177,7 @@ VaeUpsample::VaeUpsample(VaeBuilder& builder, const std::string& name, int64_t w
 }
 
 at::Tensor VaeUpsample::forward(const at::Tensor& x, VaeStream& stream) const {
-  at::Tensor frames = x;
+  at::Tensor frames = x.contiguous();
   // The first chunk passes as it is and leaves nothing behind: the second sees zero frames in
   // front.
   if (in_time_ && !stream.first_chunk) {
@@ -138,7 +187,14 @@ at::Tensor VaeUpsample::forward(const at::Tensor& x, VaeStream& stream) const {
     slot = last_two_frames(x, slot);
     frames = doubled.view({x.size(0), x.size(1), x.size(2), x.size(3), 2, x.size(4)})
                  .permute({0, 1, 4, 2, 3, 5})
-                 .reshape({x.size(0), 2 * x.size(1), x.size(2), x.size(3), x.size(4)});
+                 .reshape({x.size(0), 2 * x.size(1), x.size(2), x.size(3), x.size(4)})
+                 .contiguous();  // of a single frame, reshape makes a view
+  }
+  if (fast_conv_serves({&frames, &weight_, &bias_})) {
+    FrameList list(frames.size(0));
+    list.append(frames);
+    return fast_conv(list, packed_, weight_, bias_, frames.size(2), frames.size(3),
+                     /*upsample=*/true);
   }
   const at::Tensor large =  // nearest neighbour: each pixel becomes 2x2
       frames.unsqueeze(3)

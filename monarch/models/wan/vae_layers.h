@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "monarch/models/wan/causal_conv.h"
+#include "monarch/models/wan/causal_conv_fast.h"
 #include "monarch/models/wan/weights.h"
 
 namespace monarch::models {
@@ -39,11 +40,15 @@ class VaeNormConv {
  public:
   VaeNormConv(VaeBuilder& builder, const std::string& norm_name, const std::string& conv_name,
               int64_t in, int64_t out);
-  at::Tensor forward(const at::Tensor& x, VaeStream& stream) const;
+  // Adds `residual` [B, T, H, W, out] if it is defined.
+  at::Tensor forward(const at::Tensor& x, VaeStream& stream, const at::Tensor& residual = {}) const;
 
  private:
+  at::Tensor forward_fast(const at::Tensor& x, at::Tensor& slot, const at::Tensor& residual) const;
+
   at::Tensor gamma_;
   CausalConv3d conv_;
+  PackedConv packed_;
   int64_t slot_;
 };
 
@@ -55,6 +60,7 @@ class VaeConv {
 
  private:
   CausalConv3d conv_;
+  PackedConv packed_;
   int64_t slot_;
 };
 
@@ -115,6 +121,7 @@ class VaeUpsample {
 
  private:
   at::Tensor weight_, bias_;
+  PackedConv packed_;
   bool in_time_;
   CausalConv3d time_conv_;
   int64_t slot_ = -1;
