@@ -45,6 +45,23 @@ MonarchOptions MonarchOptions::from_json(const Json& json, const std::string& wh
   return options;
 }
 
+VMonarchOptions VMonarchOptions::from_json(const Json& json, const std::string& where) {
+  VMonarchOptions options;
+  OptionsReader reader(json, where);
+  reader.read("num_iters", options.num_iters);
+  reader.read("c_r_min", options.c_r_min);
+  reader.read("recompute_first_frame", options.recompute_first_frame);
+  reader.read("frames_per_factor", options.frames_per_factor);
+  reader.finish();
+  MONARCH_CHECK(options.num_iters >= 1, "[config] ", where,
+                ".num_iters must be at least 1, but is ", options.num_iters);
+  MONARCH_CHECK(options.frames_per_factor >= 1, "[config] ", where,
+                ".frames_per_factor must be at least 1, but is ", options.frames_per_factor);
+  MONARCH_CHECK(options.c_r_min > 0, "[config] ", where, ".c_r_min must be positive, but is ",
+                options.c_r_min);
+  return options;
+}
+
 Blocks blocks_of(const Grid& grid, const MonarchOptions& options) {
   MONARCH_CHECK(grid.frames >= 1 && grid.height >= 1 && grid.width >= 1,
                 "[monarch_ops] the token grid ", grid.frames, "x", grid.height, "x", grid.width,

@@ -30,6 +30,8 @@ struct VMonarchOptions {
   int64_t frames_per_factor = 1;      // frames in one row of the first factor
 
   bool operator==(const VMonarchOptions&) const = default;
+  // As above, for the configuration key `vmonarch_args`.
+  static VMonarchOptions from_json(const Json& json, const std::string& where = "vmonarch_args");
 };
 
 // Tokens of a video are ordered (frame, row, column), column fastest.

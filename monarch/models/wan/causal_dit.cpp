@@ -60,6 +60,9 @@ CausalWanDit::CausalWanDit(const WanConfig& config, const TensorMap& weights)
 CausalWanDit::CausalWanDit(const WanConfig& config, std::shared_ptr<const DitWeights> weights)
     : config_(config), weights_(std::move(weights)) {
   config_.validate();
+  MONARCH_CHECK(!config_.vmonarch || config_.monarch.enable,
+                "[monarch_models] vmonarch factorises the whole video at once and cannot run "
+                "causally; use monarchrt or dense attention");
 }
 
 at::Tensor CausalWanDit::forward_train(const DitInput& input) const {

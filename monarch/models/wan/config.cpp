@@ -33,7 +33,7 @@ void for_each_key(Config& config, Read read) {
 
 const std::vector<std::string>& WanConfig::keys() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> found{"monarch"};
+    std::vector<std::string> found{"monarch", "vmonarch"};
     WanConfig config;
     for_each_key(config, [&](const char* key, const auto&) { found.emplace_back(key); });
     return found;
@@ -46,10 +46,14 @@ WanConfig WanConfig::from_json(const Json& json, const std::string& where) {
   OptionsReader reader(json, where);
   for_each_key(config, [&](const char* key, auto& value) { reader.read(key, value); });
   reader.accept("monarch");
+  reader.accept("vmonarch");
   for (const char* key : {"_class_name", "_diffusers_version", "window_size"}) reader.accept(key);
   reader.finish();
   if (json.contains("monarch")) {
     config.monarch = ops::MonarchOptions::from_json(json.at("monarch"), where + ".monarch");
+  }
+  if (json.contains("vmonarch")) {
+    config.vmonarch = ops::VMonarchOptions::from_json(json.at("vmonarch"), where + ".vmonarch");
   }
   config.validate();
   return config;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,10 @@ struct WanConfig {
   bool cross_attn_norm = true;
   double eps = 1e-6;
   int64_t clip_dim = 1280;  // i2v: width of the image features
+  // Self-attention: Monarch if monarch.enable, else VMonarch if set (bidirectional model only),
+  // else dense.
   ops::MonarchOptions monarch;
+  std::optional<ops::VMonarchOptions> vmonarch;
 
   int64_t num_frame_per_block = 1;  // latent frames of a chunk
   bool independent_first_frame = false;

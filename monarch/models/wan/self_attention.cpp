@@ -18,8 +18,13 @@ at::Tensor self_attention(const AttentionWeights& w, const WanConfig& config, co
 }
 
 at::Tensor bidirectional_attention(const Qkv& qkv, const WanConfig& config, const ops::Grid& grid) {
-  if (!config.monarch.enable) return ops::dense_attention(qkv.q, qkv.k, qkv.v);
-  return ops::monarch_attention(qkv.q, qkv.k, qkv.v, config.monarch, grid, grid);
+  if (config.monarch.enable) {
+    return ops::monarch_attention(qkv.q, qkv.k, qkv.v, config.monarch, grid, grid);
+  }
+  if (config.vmonarch) {
+    return ops::vmonarch_attention(qkv.q, qkv.k, qkv.v, *config.vmonarch, grid);
+  }
+  return ops::dense_attention(qkv.q, qkv.k, qkv.v);
 }
 
 }  // namespace monarch::models

@@ -24,7 +24,7 @@ at::Tensor self_attention(const AttentionWeights& weights, const WanConfig& conf
                           const at::Tensor& x, const at::Tensor& rope,
                           const AttentionPattern& pattern);
 
-// All tokens to all tokens, dense or Monarch by config.monarch.enable.
+// All tokens to all tokens, dense, Monarch or VMonarch as the config says.
 at::Tensor bidirectional_attention(const Qkv& qkv, const WanConfig& config, const ops::Grid& grid);
 
 }  // namespace monarch::models
