@@ -20,6 +20,7 @@ struct CommandFailed {
 
 // Each registers one subcommand; the subcommand's callback does the work and throws monarch::Error
 // or CommandFailed.
+void add_init(CLI::App& app);
 void add_parity(CLI::App& app);
 
 // True once Ctrl-C (SIGINT) or SIGTERM arrived; a second one ends the process at once.

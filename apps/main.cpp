@@ -68,6 +68,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "monarch 0.1.0");
   app.footer("Exit codes: 0 done, 1 the work failed, 2 the command line or the config is wrong.");
+  add_init(app);
   add_parity(app);
   try {
     app.parse(argc, argv);

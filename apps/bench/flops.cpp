@@ -1,0 +1,127 @@
+#include "apps/bench/flops.h"
+
+namespace monarch::apps {
+namespace {
+
+using I = std::int64_t;
+
+double conv(I in, I out, I taps, double positions) {
+  return 2.0 * static_cast<double>(in * out * taps) * positions;
+}
+
+double residual_block(I in, I out, double positions) {
+  return conv(in, out, 27, positions) + conv(out, out, 27, positions) +
+         (in == out ? 0 : conv(in, out, 1, positions));
+}
+
+// Per-frame attention of the middle, one head over height * width positions.
+double attention_block(I width, double frames, double frame_positions) {
+  return conv(width, 4 * width, 1, frames * frame_positions) +
+         4.0 * static_cast<double>(width) * frames * frame_positions * frame_positions;
+}
+
+double middle(I width, double frames, double frame_positions) {
+  return 2 * residual_block(width, width, frames * frame_positions) +
+         attention_block(width, frames, frame_positions);
+}
+
+}  // namespace
+
+double vae_decode_flop(const models::VaeConfig& config, I frames, I height, I width) {
+  const I num_stages = static_cast<I>(config.dim_mult.size());
+  auto stage_width = [&](I stage) {
+    return config.dim * config.dim_mult[static_cast<std::size_t>(num_stages - 1 - stage)];
+  };
+  auto positions_per_frame = static_cast<double>(height * width);
+  auto num_frames = static_cast<double>(frames);
+  I channels = stage_width(0);
+  double total = conv(config.z_dim, config.z_dim, 1, num_frames * positions_per_frame) +
+                 conv(config.z_dim, channels, 27, num_frames * positions_per_frame) +
+                 middle(channels, num_frames, positions_per_frame);
+  for (I stage = 0; stage < num_stages; ++stage) {
+    const I out = stage_width(stage);
+    for (I block = 0; block <= config.num_res_blocks; ++block) {
+      total += residual_block(channels, out, num_frames * positions_per_frame);
+      channels = out;
+    }
+    if (stage + 1 == num_stages) break;
+    if (config.temperal_downsample[static_cast<std::size_t>(num_stages - 2 - stage)]) {
+      total += conv(channels, 2 * channels, 3, (num_frames - 1) * positions_per_frame);
+      num_frames = 1 + 2 * (num_frames - 1);
+    }
+    positions_per_frame *= 4;
+    total += conv(channels, channels / 2, 9, num_frames * positions_per_frame);
+    channels /= 2;
+  }
+  return total + conv(channels, 3, 27, num_frames * positions_per_frame);
+}
+
+double vae_encode_flop(const models::VaeConfig& config, I frames, I height, I width) {
+  const std::size_t num_stages = config.dim_mult.size();
+  auto positions_per_frame = static_cast<double>(height * width);
+  auto num_frames = static_cast<double>(frames);
+  I channels = config.dim;
+  double total = conv(3, channels, 27, num_frames * positions_per_frame);
+  for (std::size_t stage = 0; stage < num_stages; ++stage) {
+    const I out = config.dim * config.dim_mult[stage];
+    for (I block = 0; block < config.num_res_blocks; ++block) {
+      total += residual_block(channels, out, num_frames * positions_per_frame);
+      channels = out;
+    }
+    if (stage + 1 == num_stages) break;
+    positions_per_frame /= 4;
+    total += conv(channels, channels, 9, num_frames * positions_per_frame);
+    if (config.temperal_downsample[stage]) {
+      num_frames = 1 + (num_frames - 1) / 2;
+      total += conv(channels, channels, 3, (num_frames - 1) * positions_per_frame);
+    }
+  }
+  return total + middle(channels, num_frames, positions_per_frame) +
+         conv(channels, 2 * config.z_dim, 27, num_frames * positions_per_frame) +
+         conv(2 * config.z_dim, 2 * config.z_dim, 1, num_frames * positions_per_frame);
+}
+
+double dense_attention_flop(double q_tokens, double kv_tokens, double heads, double head_dim) {
+  return 4.0 * q_tokens * kv_tokens * heads * head_dim;
+}
+
+double monarch_attention_flop(const ops::Grid& q_grid, const ops::Grid& kv_grid,
+                              const ops::MonarchOptions& options, double heads, double head_dim) {
+  const auto bands = static_cast<double>(options.h_reduce * options.w_reduce);
+  const double q_tiles = static_cast<double>(q_grid.frames / options.f_tied) * bands;
+  const double kv_tiles = static_cast<double>(kv_grid.frames / options.f_tied) * bands;
+  const auto b1 = static_cast<double>(options.f_tied * q_grid.height / options.h_reduce);
+  const auto b2 = static_cast<double>(q_grid.width / options.w_reduce);
+  // R, a_L and Y are b1 products of b2 x b2 x D each; the scores and the output b2 products of b1 x
+  // b1 x D. Each further iteration repeats R and a_L, the scores, and sums a_R.
+  const auto iterations = static_cast<double>(options.num_iters);
+  const double per_pair = b1 * b2 * b2 * (4 * iterations + 2) +
+                          b2 * b1 * b1 * (2 * iterations + 2 + 2 * (iterations - 1));
+  return q_tiles * kv_tiles * per_pair * heads * head_dim;
+}
+
+double dit_layer_flop(const models::WanConfig& config, const ops::Grid& grid) {
+  const auto tokens = static_cast<double>(grid.frames * grid.height * grid.width);
+  const auto dim = static_cast<double>(config.dim);
+  const auto text = static_cast<double>(config.text_len);
+  const auto heads = static_cast<double>(config.num_heads);
+  const double self_attention =
+      config.monarch.enable ? monarch_attention_flop(grid, grid, config.monarch, heads, dim / heads)
+                            : dense_attention_flop(tokens, tokens, heads, dim / heads);
+  return 2 * tokens * dim * (4 * dim + 2 * dim + 2 * static_cast<double>(config.ffn_dim)) +
+         4 * text * dim * dim + self_attention +
+         dense_attention_flop(tokens, text, heads, dim / heads);
+}
+
+double dit_flop(const models::WanConfig& config, const ops::Grid& grid) {
+  const auto tokens = static_cast<double>(grid.frames * grid.height * grid.width);
+  const auto patch =
+      static_cast<double>(config.patch_size[0] * config.patch_size[1] * config.patch_size[2]);
+  const auto dim = static_cast<double>(config.dim);
+  return static_cast<double>(config.num_layers) * dit_layer_flop(config, grid) +
+         2 * tokens * dim * patch * static_cast<double>(config.in_dim + config.out_dim) +
+         2 * static_cast<double>(config.text_len) * dim *
+             static_cast<double>(config.text_dim + config.dim);
+}
+
+}  // namespace monarch::apps

@@ -1,0 +1,132 @@
+#include "apps/bench/harness.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iomanip>
+#include <ostream>
+#include <thread>
+#include <utility>
+
+#include "monarch/base/error.h"
+#include "monarch/base/timer.h"
+
+namespace monarch::apps {
+namespace {
+
+// The value of the first line "key : value" in /proc/cpuinfo.
+std::string cpu_info(const std::string& key) {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(key)) return line.substr(std::min(line.find(": ") + 2, line.size()));
+  }
+  return "";
+}
+
+}  // namespace
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
+}
+
+Json describe_machine() {
+  Json features = Json::array();
+  const std::string flags = " " + cpu_info("flags") + " ";
+  for (const char* feature : {"avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16"}) {
+    if (flags.find(std::string(" ") + feature + " ") != std::string::npos)
+      features.push_back(feature);
+  }
+  return {{"cpu", cpu_info("model name")},
+          {"features", features},
+          {"cores", std::thread::hardware_concurrency()},
+          {"compiler", str_cat("g++ ", __GNUC__, ".", __GNUC_MINOR__)},
+          {"torch_capability", at::get_cpu_capability()}};
+}
+
+BenchReport::BenchReport(BenchOptions options, std::ostream& out) : options_(options), out_(out) {
+  Json machine = describe_machine();
+  machine["threads"] = options_.threads;
+  if (options_.json) {
+    out_ << machine.dump() << std::endl;
+  } else {
+    out_ << machine["cpu"].get<std::string>() << ", " << machine["features"].dump() << ", "
+         << options_.threads << " threads, " << machine["compiler"].get<std::string>() << std::endl;
+  }
+}
+
+const std::vector<Measurement>& BenchReport::run(const Work& work,
+                                                 const std::vector<Contender>& contenders,
+                                                 const std::vector<double>& gflop_of) {
+  last_.clear();
+  for (std::size_t i = 0; i < contenders.size(); ++i) {
+    Measurement measurement{.work = work,
+                            .implementation = contenders[i].implementation,
+                            .gflop = i < gflop_of.size() ? gflop_of[i] : work.gflop};
+    if (contenders[i].error) {
+      measurement.error = contenders[i].error();
+      MONARCH_CHECK_CODE(measurement.error <= contenders[i].tolerance, kInternal, "[bench] ",
+                         measurement.implementation, " is wrong by ", measurement.error,
+                         " (allowed ", contenders[i].tolerance, "); not timed");
+    }
+    last_.push_back(measurement);
+  }
+  std::vector<std::vector<double>> seconds(contenders.size());
+  for (const Contender& contender : contenders) contender.run();  // warm up
+  const Timer total;
+  for (std::int64_t repeat = 0; repeat < options_.repeats; ++repeat) {
+    if (repeat > 0 && total.seconds() > options_.max_seconds) break;
+    for (std::size_t i = 0; i < contenders.size(); ++i) {
+      const Timer timer;
+      contenders[i].run();
+      seconds[i].push_back(timer.seconds());
+    }
+  }
+  for (std::size_t i = 0; i < contenders.size(); ++i) {
+    last_[i].seconds_median = median(seconds[i]);
+    last_[i].seconds_min = *std::min_element(seconds[i].begin(), seconds[i].end());
+    last_[i].seconds_max = *std::max_element(seconds[i].begin(), seconds[i].end());
+    last_[i].runs = static_cast<std::int64_t>(seconds[i].size());
+    print(last_[i]);
+  }
+  return last_;
+}
+
+void BenchReport::note(const std::string& text, const Json& json) {
+  if (options_.json) {
+    out_ << json.dump() << std::endl;
+  } else {
+    out_ << "  " << text << std::endl;
+  }
+}
+
+void BenchReport::print(const Measurement& m) {
+  const double gflops = m.gflop > 0 ? m.gflop / m.seconds_median : 0;
+  if (options_.json) {
+    Json line = {{"work", m.work.name},
+                 {"implementation", m.implementation},
+                 {"shape", m.work.shape},
+                 {"dtype", m.work.dtype},
+                 {"threads", options_.threads},
+                 {"seconds_median", m.seconds_median},
+                 {"seconds_min", m.seconds_min},
+                 {"seconds_max", m.seconds_max},
+                 {"runs", m.runs},
+                 {"gflop", m.gflop},
+                 {"gflops", gflops}};
+    if (m.error >= 0) line["error"] = m.error;
+    out_ << line.dump() << std::endl;
+    return;
+  }
+  out_ << std::left << std::setw(14) << m.work.name << std::setw(18) << m.implementation
+       << std::right << std::fixed << std::setprecision(4) << m.seconds_median << " s ("
+       << m.seconds_min << " to " << m.seconds_max << ", " << m.runs << " runs)";
+  if (gflops > 0) out_ << std::setprecision(1) << ", " << gflops << " GFLOP/s";
+  if (m.error >= 0) out_ << std::scientific << std::setprecision(1) << ", error " << m.error;
+  out_ << std::defaultfloat << ", " << m.work.shape << ", " << m.work.dtype << std::endl;
+}
+
+}  // namespace monarch::apps

@@ -1,0 +1,77 @@
+// Timing of interchangeable implementations of one piece of work: verified first, then timed in
+// turns.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "monarch/base/options_reader.h"
+
+namespace monarch::apps {
+
+struct BenchOptions {
+  std::int64_t threads = 2;
+  std::int64_t repeats = 5;  // timed runs of each implementation, after one to warm up
+  double max_seconds = 600;  // of one work: fewer repeats are made when it takes longer
+  bool json = false;
+};
+
+// One implementation. `run` does the whole work once and returns when it is done.
+struct Contender {
+  std::string implementation;
+  std::function<void()> run;
+  // Error of its result against the reference, measured before timing; empty: nothing to compare
+  // with.
+  std::function<double()> error;
+  double tolerance = 0;
+};
+
+struct Work {
+  std::string name;   // "attention", "dit-layer", ...
+  std::string shape;  // readable: "3 x 21 frames of 30x52, 2 heads x 128"
+  std::string dtype = "f32";
+  double gflop = 0;  // operations of the work; 0: unknown
+};
+
+struct Measurement {
+  Work work;
+  std::string implementation;
+  double gflop = 0;
+  double seconds_median = 0, seconds_min = 0, seconds_max = 0;
+  std::int64_t runs = 0;
+  double error = -1;  // -1: nothing to compare with
+};
+
+class BenchReport {
+ public:
+  // Prints what the machine and the build are.
+  BenchReport(BenchOptions options, std::ostream& out);
+
+  // Verifies every contender (throws kInternal if one is wrong), then times them in turns, so that
+  // a change in the machine's speed meets all of them. Prints a line each. `gflops` of contenders
+  // that do other amounts of arithmetic: see gflop_of.
+  const std::vector<Measurement>& run(const Work& work, const std::vector<Contender>& contenders,
+                                      const std::vector<double>& gflop_of = {});
+
+  // A line of text or a JSON object that is not a measurement (ratios, peak memory).
+  void note(const std::string& text, const Json& json);
+
+  const BenchOptions& options() const { return options_; }
+
+ private:
+  void print(const Measurement& measurement);
+
+  BenchOptions options_;
+  std::ostream& out_;
+  std::vector<Measurement> last_;
+};
+
+// "AMD EPYC 9R14, avx512f avx512_bf16, 2 cores" and the build, as JSON.
+Json describe_machine();
+
+double median(std::vector<double> values);
+
+}  // namespace monarch::apps
