@@ -6,7 +6,14 @@ namespace monarch::attention::cpu::MONARCH_ISA {
 std::size_t monarch_forward_workspace(const MonarchForwardArgs& args);
 void monarch_forward(const MonarchForwardArgs& args, std::int64_t task, float* workspace);
 
+std::size_t dense_forward_workspace(const DenseForwardArgs& args);
+std::int64_t dense_query_tile();
+void dense_forward(const DenseForwardArgs& args, std::int64_t task, float* workspace);
+
 const Kernels kKernels{.monarch_forward_workspace = monarch_forward_workspace,
-                       .monarch_forward = monarch_forward};
+                       .monarch_forward = monarch_forward,
+                       .dense_forward_workspace = dense_forward_workspace,
+                       .dense_query_tile = dense_query_tile,
+                       .dense_forward = dense_forward};
 
 }  // namespace monarch::attention::cpu::MONARCH_ISA

@@ -43,12 +43,32 @@ struct MonarchForwardArgs {
   std::int64_t column_groups = 1;  // tasks a query block is cut into, by columns
 };
 
+struct DenseForwardArgs {
+  Operand q;
+  Operand k;
+  Operand v;
+  Result out;
+  float* lse = nullptr;  // [B, H, Nq] natural, contiguous, or null
+  std::int64_t num_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t q_tokens = 0;
+  std::int64_t kv_tokens = 0;
+  std::int64_t num_groups = 1;  // causal blocks; 1: every key is visible
+  std::int64_t tiles_per_group = 1;
+  float scale_log2 = 0;  // softmax scale times log2(e)
+};
+
 // Everything compiled per instruction set.
 struct Kernels {
   // Floats of scratch a thread needs.
   std::size_t (*monarch_forward_workspace)(const MonarchForwardArgs& args);
   // task < batch * num_heads * num_q_blocks * column_groups; workspace aligned to 64 bytes.
   void (*monarch_forward)(const MonarchForwardArgs& args, std::int64_t task, float* workspace);
+
+  std::size_t (*dense_forward_workspace)(const DenseForwardArgs& args);
+  std::int64_t (*dense_query_tile)();  // most queries a task takes
+  // task < batch * num_heads * num_groups * tiles_per_group
+  void (*dense_forward)(const DenseForwardArgs& args, std::int64_t task, float* workspace);
 };
 
 namespace generic {

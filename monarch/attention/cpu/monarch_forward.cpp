@@ -17,12 +17,11 @@
 // Cost: 6 I J² D + 4 I² J D operations a block pair. arXiv 2602.12271.
 #include "monarch/attention/cpu/kernels.h"
 #include "monarch/attention/cpu/rows.h"
+#include "monarch/attention/cpu/softmax.h"
 #include "monarch/attention/cpu/tile_product.h"
 
 namespace monarch::attention::cpu::MONARCH_ISA {
 namespace {
-
-constexpr float kLn2 = 0.693147181F;
 
 struct Sizes {
   std::int64_t rows;         // I
@@ -90,54 +89,6 @@ MONARCH_INLINE std::int64_t row_start(const BlockLayout& layout, bool block_orde
                                       std::int64_t block, std::int64_t row) {
   const std::int64_t position = block * layout.block_tokens() + row * layout.block_cols();
   return block_order ? position : layout.token_of_position(position);
-}
-
-// S[l,j] -> R[l,j] in place, and cL (base 2) of each j: Σ_l R log2 R = Σ_l p x / Σ p - log2 Σ p
-// with x = S - max, p = 2^x.
-template <int N>
-MONARCH_INLINE void softmax_columns(float* s, std::ptrdiff_t stride, std::int64_t count,
-                                    float* c_l) {
-  Vec<N> maximum = load<N>(s);
-  for (std::int64_t l = 1; l < count; ++l) maximum = max<N>(maximum, load<N>(s + l * stride));
-  Vec<N> sum{};
-  Vec<N> moment{};
-  for (std::int64_t l = 0; l < count; ++l) {
-    const Vec<N> x = load<N>(s + l * stride) - maximum;
-    const Vec<N> p = exp2<N>(x);
-    sum += p;
-    // p is 0 where x is so low that p x would be -inf * 0.
-    moment += p * (x < -200.0F ? broadcast<N>(-200.0F) : x);
-    store<N>(s + l * stride, p);
-  }
-  const Vec<N> inverse = 1.0F / sum;
-  for (std::int64_t l = 0; l < count; ++l)
-    store<N>(s + l * stride, load<N>(s + l * stride) * inverse);
-  store<N>(c_l, moment * inverse - log2<N>(sum));
-}
-
-// W[k,i] -> 2^(W - cL - max) in place; updates the running maximum and sum, leaves the factor for
-// what was summed before.
-template <int N>
-MONARCH_INLINE void running_softmax(float* w, std::ptrdiff_t stride, std::int64_t count,
-                                    const float* c_l, std::ptrdiff_t c_l_stride, float* row_max,
-                                    float* row_sum, float* correction) {
-  const Vec<N> old_max = load<N>(row_max);
-  Vec<N> maximum = old_max;
-  for (std::int64_t k = 0; k < count; ++k) {
-    const Vec<N> x = load<N>(w + k * stride) - c_l[k * c_l_stride];
-    maximum = max<N>(maximum, x);
-    store<N>(w + k * stride, x);
-  }
-  const Vec<N> factor = exp2<N>(old_max - maximum);
-  Vec<N> sum = load<N>(row_sum) * factor;
-  for (std::int64_t k = 0; k < count; ++k) {
-    const Vec<N> p = exp2<N>(load<N>(w + k * stride) - maximum);
-    sum += p;
-    store<N>(w + k * stride, p);
-  }
-  store<N>(row_max, maximum);
-  store<N>(row_sum, sum);
-  store<N>(correction, factor);
 }
 
 struct Task {
