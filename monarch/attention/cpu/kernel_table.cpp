@@ -6,12 +6,16 @@ namespace monarch::attention::cpu::MONARCH_ISA {
 std::size_t monarch_forward_workspace(const MonarchForwardArgs& args);
 void monarch_forward(const MonarchForwardArgs& args, std::int64_t task, float* workspace);
 
+std::size_t monarch_backward_workspace(const MonarchBackwardArgs& args);
+void monarch_backward(const MonarchBackwardArgs& args, std::int64_t task, float* workspace);
 std::size_t dense_forward_workspace(const DenseForwardArgs& args);
 std::int64_t dense_query_tile();
 void dense_forward(const DenseForwardArgs& args, std::int64_t task, float* workspace);
 
 const Kernels kKernels{.monarch_forward_workspace = monarch_forward_workspace,
                        .monarch_forward = monarch_forward,
+                       .monarch_backward_workspace = monarch_backward_workspace,
+                       .monarch_backward = monarch_backward,
                        .dense_forward_workspace = dense_forward_workspace,
                        .dense_query_tile = dense_query_tile,
                        .dense_forward = dense_forward};

@@ -43,6 +43,26 @@ struct MonarchForwardArgs {
   std::int64_t column_groups = 1;  // tasks a query block is cut into, by columns
 };
 
+struct MonarchBackwardArgs {
+  Operand q;
+  Operand k;
+  Operand v;
+  Operand out;  // of the forward
+  Operand grad_out;
+  Result grad_q;
+  Result grad_k;
+  Result grad_v;
+  const float* lse = nullptr;  // [B, H, Nq] of the forward
+  BlockLayout layout;
+  std::int64_t num_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t num_q_blocks = 0;
+  std::int64_t num_kv_blocks = 0;
+  std::int64_t causal_group = 0;
+  bool kv_block_order = false;
+  float scale = 0;  // softmax scale
+};
+
 struct DenseForwardArgs {
   Operand q;
   Operand k;
@@ -64,6 +84,11 @@ struct Kernels {
   std::size_t (*monarch_forward_workspace)(const MonarchForwardArgs& args);
   // task < batch * num_heads * num_q_blocks * column_groups; workspace aligned to 64 bytes.
   void (*monarch_forward)(const MonarchForwardArgs& args, std::int64_t task, float* workspace);
+
+  std::size_t (*monarch_backward_workspace)(const MonarchBackwardArgs& args);
+  // task < batch * num_heads: a head's key gradients are summed in one place, so they do not depend
+  // on threads either.
+  void (*monarch_backward)(const MonarchBackwardArgs& args, std::int64_t task, float* workspace);
 
   std::size_t (*dense_forward_workspace)(const DenseForwardArgs& args);
   std::int64_t (*dense_query_tile)();  // most queries a task takes

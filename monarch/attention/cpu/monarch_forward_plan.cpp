@@ -13,9 +13,7 @@ MonarchForwardPlan::MonarchForwardPlan(const MonarchProblem& problem, int num_th
   validate(problem_);
   check_threads(num_threads);
   check_head_dim(problem_.head_dim);
-  MONARCH_CHECK_CODE(problem_.num_iters == 1, kUnsupported,
-                     "[monarch_attention] this kernel does one refinement step; got num_iters ",
-                     problem_.num_iters);
+  check_one_step(problem_.num_iters);
   // Cut query blocks by columns while there are too few of them to keep all threads busy, or while
   // one block's scratch is far beyond a core's cache; a cut repeats the copying of K and V, about 2
   // % of the work.

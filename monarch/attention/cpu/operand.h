@@ -20,6 +20,7 @@ Result result(const TensorView& tensor, std::string_view name, std::int64_t batc
 
 void check_threads(int num_threads);
 void check_head_dim(std::int64_t head_dim);
+void check_one_step(std::int64_t num_iters);
 
 // Bytes for `floats` of scratch a thread, with room to align each thread's part to a cache line.
 std::size_t scratch_bytes(std::size_t floats, int num_threads);

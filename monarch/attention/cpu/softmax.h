@@ -75,4 +75,29 @@ MONARCH_INLINE void running_softmax(float* w, std::ptrdiff_t stride, std::int64_
   if (moment != nullptr) store<N>(moment, weighted);
 }
 
+// As softmax_columns, leaving log2 R in `log_r` as well.
+template <int N>
+MONARCH_INLINE void log_softmax_columns(float* s, float* log_r, std::ptrdiff_t stride,
+                                        std::int64_t count, float* c_l) {
+  Vec<N> maximum = load<N>(s);
+  for (std::int64_t l = 1; l < count; ++l) maximum = max<N>(maximum, load<N>(s + l * stride));
+  Vec<N> sum{};
+  Vec<N> moment{};
+  for (std::int64_t l = 0; l < count; ++l) {
+    const Vec<N> x = load<N>(s + l * stride) - maximum;
+    const Vec<N> p = exp2<N>(x);
+    sum += p;
+    moment += p * bounded<N>(x);
+    store<N>(log_r + l * stride, x);
+    store<N>(s + l * stride, p);
+  }
+  const Vec<N> inverse = 1.0F / sum;
+  const Vec<N> log_sum = log2<N>(sum);
+  for (std::int64_t l = 0; l < count; ++l) {
+    store<N>(s + l * stride, load<N>(s + l * stride) * inverse);
+    store<N>(log_r + l * stride, bounded<N>(load<N>(log_r + l * stride) - log_sum));
+  }
+  store<N>(c_l, moment * inverse - log_sum);
+}
+
 }  // namespace monarch::attention::cpu::MONARCH_ISA

@@ -67,7 +67,7 @@ MONARCH_INLINE void multiply_tile(const float* a, std::ptrdiff_t a_stride, const
   Vec<kLast> tails[kRows];
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m) {
-    if (kForm == Form::kColumns && scale != nullptr) {
+    if (scale != nullptr) {
 #pragma GCC unroll 8
       for (int v = 0; v < kFull; ++v)
         sums[m][v] = load<kLanes>(c + m * c_stride + v * kLanes) * scale[m];
