@@ -78,6 +78,30 @@ struct DenseForwardArgs {
   float scale_log2 = 0;  // softmax scale times log2(e)
 };
 
+inline constexpr std::int64_t kVMonarchColumns = 16;  // columns j a task takes
+
+// One head at a time: what passes between the loops lies in shared scratch, in the order of the
+// split.
+struct VMonarchForwardArgs {
+  Operand q;
+  Operand k;
+  Operand v;
+  Result out;
+  SplitLayout layout;
+  std::int64_t batch = 0;
+  std::int64_t head = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t row_tiles = 1;  // tasks a row k is cut into
+  float scale_log2 = 0;
+  float c_r_min = 0;
+  bool first_iteration = false;
+  bool last_iteration = false;
+  float* a_l = nullptr;            // [m P, packed D]
+  float* y = nullptr;              // [m P, packed D]
+  float* a_r = nullptr;            // [m P, packed D]  s log2(e) aR / max(cR, c_r_min)
+  float* minus_entropy = nullptr;  // [m P]            base 2
+};
+
 // Everything compiled per instruction set.
 struct Kernels {
   // Floats of scratch a thread needs.
@@ -89,6 +113,12 @@ struct Kernels {
   // task < batch * num_heads: a head's key gradients are summed in one place, so they do not depend
   // on threads either.
   void (*monarch_backward)(const MonarchBackwardArgs& args, std::int64_t task, float* workspace);
+
+  std::size_t (*vmonarch_forward_workspace)(const VMonarchForwardArgs& args);  // floats a thread
+  std::size_t (*vmonarch_forward_shared)(const VMonarchForwardArgs& args);     // floats in common
+  std::int64_t (*vmonarch_row_tile)();  // most rows (k, j) a task takes
+  void (*vmonarch_rows)(const VMonarchForwardArgs& args, std::int64_t task, float* workspace);
+  void (*vmonarch_columns)(const VMonarchForwardArgs& args, std::int64_t task, float* workspace);
 
   std::size_t (*dense_forward_workspace)(const DenseForwardArgs& args);
   std::int64_t (*dense_query_tile)();  // most queries a task takes
