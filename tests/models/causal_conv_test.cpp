@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "monarch/base/error.h"
+#include "monarch/models/wan/causal_conv_autograd.h"
 #include "monarch/models/wan/causal_conv_fast.h"
+#include "monarch/models/wan/vae_layers.h"
 
 namespace monarch::models {
 namespace {
@@ -113,6 +115,76 @@ TEST(WinogradKernels, NormAndSiluEqualTorch) {
           at::silu(wide / norm * std::sqrt(static_cast<double>(channels)) * gamma);
       EXPECT_LT(relative_difference(y, want), 5e-7) << name << ' ' << channels;
     }
+  }
+}
+
+TEST(WinogradConv, GradientsEqualTorch) {
+  at::manual_seed(8);
+  struct Sizes {
+    int64_t batch, frames, height, width, in, out, taps;
+  };
+  for (const Sizes& c : {Sizes{1, 3, 5, 7, 8, 8, 3},
+                         {2, 4, 6, 8, 3, 16, 3},
+                         {1, 1, 4, 4, 12, 5, 1},
+                         {2, 6, 9, 6, 24, 40, 3},
+                         {1, 3, 40, 50, 16, 48, 3}}) {
+    const at::Tensor frames =
+        at::randn({c.batch, c.frames, c.height, c.width, c.in}).requires_grad_(true);
+    const at::Tensor weight = at::randn({c.out, c.in, c.taps, 3, 3}).requires_grad_(true);
+    const at::Tensor bias = at::randn({c.out}).requires_grad_(true);
+    const at::Tensor out = winograd_conv(frames, weight, bias);
+    const at::Tensor probe = at::randn_like(out);
+    (out * probe).sum().backward();
+    const at::Tensor wide_frames = frames.detach().to(at::kDouble).requires_grad_(true);
+    const at::Tensor wide_weight = weight.detach().to(at::kDouble).requires_grad_(true);
+    const at::Tensor wide_bias = bias.detach().to(at::kDouble).requires_grad_(true);
+    const at::Tensor want =
+        at::conv3d(wide_frames.permute({0, 4, 1, 2, 3}), wide_weight, wide_bias, 1, {0, 1, 1})
+            .permute({0, 2, 3, 4, 1});
+    (want * probe).sum().backward();
+    EXPECT_LT(relative_difference(out, want), 1e-6);
+    EXPECT_LT(relative_difference(frames.grad(), wide_frames.grad()), 1e-6)
+        << c.in << "->" << c.out;
+    EXPECT_LT(relative_difference(weight.grad(), wide_weight.grad()), 2e-6)
+        << c.in << "->" << c.out;
+    EXPECT_LT(relative_difference(bias.grad(), wide_bias.grad()), 2e-6) << c.in << "->" << c.out;
+  }
+}
+
+TEST(WinogradConv, GradientsHaveTheSameBitsEveryTime) {
+  at::manual_seed(9);
+  const at::Tensor frames = at::randn({1, 6, 30, 40, 16});
+  const at::Tensor probe = at::randn({1, 4, 30, 40, 16});
+  at::Tensor first;
+  for (int i = 0; i < 5; ++i) {
+    at::manual_seed(10);
+    const at::Tensor weight = at::randn({16, 16, 3, 3, 3}).requires_grad_(true);
+    (winograd_conv(frames, weight, at::zeros({16})) * probe).sum().backward();
+    if (i == 0) first = weight.grad();
+    EXPECT_TRUE(at::equal(weight.grad(), first));
+  }
+}
+
+TEST(NormSilu, GradientsEqualTorch) {
+  at::manual_seed(11);
+  for (const int64_t channels : {1, 5, 8, 12, 16, 24, 96}) {
+    at::Tensor x = at::randn({2, 2, 3, 5, channels});
+    x[0][0][0][0].zero_();  // below the bound of the norm
+    x.requires_grad_(true);
+    const at::Tensor gamma = at::randn({channels}).requires_grad_(true);
+    const at::Tensor probe = at::randn({2, 2, 3, 5, channels});
+    (norm_silu(x, gamma) * probe).sum().backward();
+    const at::Tensor wide_x = x.detach().to(at::kDouble).requires_grad_(true);
+    const at::Tensor wide_gamma = gamma.detach().to(at::kDouble).requires_grad_(true);
+    (at::silu(vae_rms_norm(wide_x, wide_gamma)) * probe).sum().backward();
+    if (channels == 1) continue;  // the gradient in x is zero but for rounding
+    // The pixel of zeros has a gradient of 1e12, which would hide the others.
+    const at::Tensor got = x.grad().clone(), want = wide_x.grad().clone();
+    EXPECT_LT(relative_difference(got[0][0][0][0], want[0][0][0][0]), 1e-6) << channels;
+    got[0][0][0][0].zero_();
+    want[0][0][0][0].zero_();
+    EXPECT_LT(relative_difference(got, want), 2e-6) << channels;
+    EXPECT_LT(relative_difference(gamma.grad(), wide_gamma.grad()), 2e-6) << channels;
   }
 }
 

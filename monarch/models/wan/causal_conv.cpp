@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "monarch/base/error.h"
+#include "monarch/models/wan/causal_conv_autograd.h"
+#include "monarch/models/wan/causal_conv_fast.h"
 
 namespace monarch::models {
 namespace {
@@ -57,6 +59,11 @@ at::Tensor CausalConv3d::forward(const at::Tensor& x, const at::Tensor& cache) c
   }
   MONARCH_CHECK(frames.size(1) >= weight_.size(2), "[monarch_models] causal convolution over ",
                 weight_.size(2), " frames got only ", frames.size(1), " (padding included)");
+  const bool is_3x3 = weight_.size(3) == 3 && weight_.size(4) == 3 && padding_[1] == 1 &&
+                      padding_[2] == 1 && stride_ == Sizes{1, 1, 1};
+  if (is_3x3 && kernels_serve({&frames, &weight_, &bias_})) {
+    return winograd_conv(frames, weight_, bias_);
+  }
   const bool per_pixel = weight_.size(3) == 1 && weight_.size(4) == 1;
   if (per_pixel || (frames.device().is_cpu() && in_channels() <= kMaxStackedChannels)) {
     return forward_stacked(frames);
@@ -111,6 +118,10 @@ at::Tensor CausalConv3d::forward_conv3d(const at::Tensor& frames) const {
 
 at::Tensor conv2d_frames(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                          int64_t pad_before, int64_t pad_behind, int64_t stride) {
+  if (stride == 1 && pad_before == 1 && pad_behind == 1 && weight.size(2) == 3 &&
+      weight.size(3) == 3 && kernels_serve({&x, &weight, &bias})) {
+    return winograd_conv(x, weight.unsqueeze(2), bias);
+  }
   at::Tensor padded = x;
   int64_t padding = pad_before;
   if (pad_before != pad_behind) {

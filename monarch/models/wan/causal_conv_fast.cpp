@@ -9,6 +9,7 @@
 namespace monarch::models {
 namespace {
 
+using conv_kernels::GradientArgs;
 using conv_kernels::Kernels;
 using conv_kernels::WinogradArgs;
 using conv_kernels::WinogradProblem;
@@ -37,6 +38,10 @@ int64_t tiles_per_task(const WinogradProblem& problem, int64_t num_frames) {
     num_tasks = (num_tasks + threads - 1) / threads * threads;
   const int64_t even = (total + num_tasks - 1) / num_tasks;
   return (even + 7) / 8 * 8;
+}
+
+int64_t num_tasks_of(const WinogradProblem& problem, int64_t per_task) {
+  return (conv_kernels::num_tiles(problem) + per_task - 1) / per_task;
 }
 
 }  // namespace
@@ -68,12 +73,18 @@ std::shared_ptr<const std::vector<float>> PackedConv::get(const at::Tensor& weig
   return state_->packed;
 }
 
-bool fast_conv_serves(std::initializer_list<const at::Tensor*> tensors) {
+bool kernels_serve(std::initializer_list<const at::Tensor*> tensors) {
   return std::all_of(tensors.begin(), tensors.end(), [](const at::Tensor* tensor) {
-    return !tensor->defined() ||
-           (tensor->device().is_cpu() && tensor->scalar_type() == at::kFloat &&
-            !(at::GradMode::is_enabled() && tensor->requires_grad()));
+    return !tensor->defined() || (tensor->device().is_cpu() && tensor->scalar_type() == at::kFloat);
   });
+}
+
+bool fast_conv_serves(std::initializer_list<const at::Tensor*> tensors) {
+  return kernels_serve(tensors) &&
+         !(at::GradMode::is_enabled() &&
+           std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor* tensor) {
+             return tensor->defined() && tensor->requires_grad();
+           }));
 }
 
 void FrameList::append_zeros(int64_t count) {
@@ -90,21 +101,12 @@ void FrameList::append(const at::Tensor& x) {
   }
 }
 
-at::Tensor fast_conv(const FrameList& inputs, const PackedConv& packed, const at::Tensor& weight,
-                     const at::Tensor& bias, int64_t height, int64_t width, bool upsample,
-                     const at::Tensor& residual) {
-  WinogradProblem problem;
-  problem.height = upsample ? 2 * height : height;
-  problem.width = upsample ? 2 * width : width;
-  problem.in_channels = weight.size(1);
-  problem.out_channels = weight.size(0);
-  problem.taps = weight.dim() == 5 ? weight.size(2) : 1;
-  problem.upsample = upsample;
+at::Tensor run_winograd(const FrameList& inputs, const WinogradProblem& problem,
+                        const float* packed, const at::Tensor& bias, const at::Tensor& residual) {
   const auto batch = static_cast<int64_t>(inputs.frames.size());
   const int64_t num_frames = static_cast<int64_t>(inputs.frames[0].size()) - problem.taps + 1;
   at::Tensor out = at::empty(
       {batch, num_frames, problem.height, problem.width, problem.out_channels}, at::kFloat);
-  const auto weights = packed.get(weight, problem);
   const at::Tensor biases = bias.detach().contiguous();
   const at::Tensor added = residual.defined() ? residual.detach().contiguous() : residual;
   std::vector<std::vector<float*>> outputs(batch);
@@ -123,17 +125,61 @@ at::Tensor fast_conv(const FrameList& inputs, const PackedConv& packed, const at
     samples[b].inputs = inputs.frames[b].data();
     samples[b].outputs = outputs[b].data();
     samples[b].residuals = added.defined() ? residuals[b].data() : nullptr;
-    samples[b].packed = weights->data();
+    samples[b].packed = packed;
     samples[b].bias = biases.const_data_ptr<float>();
     samples[b].tiles_per_task = tiles_per_task(problem, num_frames);
   }
-  const int64_t per_task = samples[0].tiles_per_task;
-  const int64_t num_tasks = (conv_kernels::num_tiles(problem) + per_task - 1) / per_task;
+  const int64_t num_tasks = num_tasks_of(problem, samples[0].tiles_per_task);
   const int64_t workspace = kernels().workspace_floats(samples[0]);
   ops::parallel_tasks(batch * num_tasks, [&](int64_t task, int64_t) {
     kernels().run(samples[task / num_tasks], task % num_tasks, thread_workspace(workspace));
   });
   return out;
+}
+
+at::Tensor fast_conv(const FrameList& inputs, const PackedConv& packed, const at::Tensor& weight,
+                     const at::Tensor& bias, int64_t height, int64_t width, bool upsample,
+                     const at::Tensor& residual) {
+  const WinogradProblem problem = {.height = upsample ? 2 * height : height,
+                                   .width = upsample ? 2 * width : width,
+                                   .in_channels = weight.size(1),
+                                   .out_channels = weight.size(0),
+                                   .taps = weight.dim() == 5 ? weight.size(2) : 1,
+                                   .upsample = upsample};
+  return run_winograd(inputs, problem, packed.get(weight, problem)->data(), bias, residual);
+}
+
+at::Tensor run_weight_gradient(const FrameList& inputs, const FrameList& gradients,
+                               const WinogradProblem& problem) {
+  const auto batch = static_cast<int64_t>(inputs.frames.size());
+  std::vector<GradientArgs> samples(batch);
+  for (int64_t b = 0; b < batch; ++b) {
+    samples[b].problem = problem;
+    samples[b].num_frames = static_cast<int64_t>(gradients.frames[b].size());
+    samples[b].inputs = inputs.frames[b].data();
+    samples[b].gradients = gradients.frames[b].data();
+    samples[b].tiles_per_task = tiles_per_task(problem, samples[b].num_frames);
+  }
+  const int64_t per_sample = num_tasks_of(problem, samples[0].tiles_per_task);
+  const int64_t num_tasks = batch * per_sample;
+  // Each group of tasks has its own sums, added at the end: so the order of summation, and with it
+  // every bit, does not depend on which thread was faster.
+  constexpr int64_t kMaxFloats = 1 << 24;
+  const int64_t floats = kernels().gradient_floats(problem);
+  const int64_t num_groups = std::min(num_tasks, std::clamp<int64_t>(kMaxFloats / floats, 2, 8));
+  const at::Tensor sums = at::zeros({num_groups, floats}, at::kFloat);
+  const int64_t workspace = kernels().gradient_workspace_floats(samples[0]);
+  ops::parallel_tasks(num_groups, [&](int64_t group, int64_t) {
+    for (int64_t task = group; task < num_tasks; task += num_groups) {
+      kernels().accumulate_gradient(samples[task / per_sample], task % per_sample,
+                                    sums.data_ptr<float>() + group * floats,
+                                    thread_workspace(workspace));
+    }
+  });
+  at::Tensor weight =
+      at::empty({problem.out_channels, problem.in_channels, problem.taps, 3, 3}, at::kFloat);
+  kernels().unpack_gradient(problem, sums.sum(0).const_data_ptr<float>(), weight.data_ptr<float>());
+  return weight;
 }
 
 void fast_norm_silu(const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& to) {
@@ -150,6 +196,27 @@ void fast_norm_silu(const at::Tensor& x, const at::Tensor& gamma, const at::Tens
                         scales.const_data_ptr<float>(), std::min(rows_per_task, rows - begin),
                         channels, to.data_ptr<float>() + b * to.stride(0) + begin * channels);
   });
+}
+
+std::pair<at::Tensor, at::Tensor> fast_norm_silu_backward(const at::Tensor& x,
+                                                          const at::Tensor& gamma,
+                                                          const at::Tensor& gradient) {
+  const int64_t channels = x.size(-1);
+  const int64_t rows = x.numel() / channels;
+  constexpr int64_t kMaxTasks = 64;  // fixed, so that gamma's gradient is summed in one order
+  const int64_t per_task = (rows + kMaxTasks - 1) / kMaxTasks;
+  const int64_t num_tasks = (rows + per_task - 1) / per_task;
+  at::Tensor dx = at::empty_like(x);
+  const at::Tensor dgamma = at::zeros({num_tasks, channels}, at::kFloat);
+  ops::parallel_tasks(num_tasks, [&](int64_t task, int64_t) {
+    const int64_t begin = task * per_task;
+    kernels().norm_silu_backward(
+        x.const_data_ptr<float>() + begin * channels, gamma.const_data_ptr<float>(),
+        gradient.const_data_ptr<float>() + begin * channels, std::min(per_task, rows - begin),
+        channels, dx.data_ptr<float>() + begin * channels,
+        dgamma.data_ptr<float>() + task * channels);
+  });
+  return {dx, dgamma.sum(0)};
 }
 
 namespace conv_kernels {

@@ -3,12 +3,17 @@
 
 #include <ATen/ATen.h>
 
+#include <initializer_list>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "monarch/models/wan/causal_conv_kernels.h"
 
 namespace monarch::models {
+
+// Whether the kernels can take these tensors: CPU and float32, or undefined.
+bool kernels_serve(std::initializer_list<const at::Tensor*> tensors);
 
 // Whether the kernels serve this call: CPU, float32, and nothing here records gradients.
 bool fast_conv_serves(std::initializer_list<const at::Tensor*> tensors);
@@ -42,8 +47,22 @@ at::Tensor fast_conv(const FrameList& inputs, const PackedConv& packed, const at
                      const at::Tensor& bias, int64_t height, int64_t width,  // of the input
                      bool upsample, const at::Tensor& residual = {});
 
+// The same with weights packed for `problem`; and the gradient [out, in, taps, 3, 3] of the weights
+// for gradients of the T output frames. Contiguous frames; same inputs, same bits for any number of
+// threads that is the same.
+at::Tensor run_winograd(const FrameList& inputs, const conv_kernels::WinogradProblem& problem,
+                        const float* packed, const at::Tensor& bias,
+                        const at::Tensor& residual = {});
+at::Tensor run_weight_gradient(const FrameList& inputs, const FrameList& gradients,
+                               const conv_kernels::WinogradProblem& problem);
+
 // RMS norm over channels and SiLU of x [B, T, H, W, C] frame by frame into `to` [B, T, H, W, C],
 // contiguous in each sample.
 void fast_norm_silu(const at::Tensor& x, const at::Tensor& gamma, const at::Tensor& to);
+
+// Gradients of x and gamma; all contiguous.
+std::pair<at::Tensor, at::Tensor> fast_norm_silu_backward(const at::Tensor& x,
+                                                          const at::Tensor& gamma,
+                                                          const at::Tensor& gradient);
 
 }  // namespace monarch::models

@@ -19,8 +19,8 @@
 namespace monarch::models::conv_kernels {
 
 struct WinogradProblem {
-  int64_t height = 0,
-          width = 0;  // of the output; of the input too, or twice the input's with `upsample`
+  // Of the output; of the input too, or twice the input's with `upsample`.
+  int64_t height = 0, width = 0;
   int64_t in_channels = 0, out_channels = 0;
   int64_t taps = 1;       // input frames an output frame is made of
   bool upsample = false;  // doubles the input first; 1 tap only
@@ -29,12 +29,21 @@ struct WinogradProblem {
 struct WinogradArgs {
   WinogradProblem problem;
   int64_t num_frames = 0;  // T output frames
-  const float* const* inputs =
-      nullptr;  // T + taps - 1 frames [height, width, in]; null is a frame of zeros
+  // T + taps - 1 frames [height, width, in]; null is a frame of zeros.
+  const float* const* inputs = nullptr;
   float* const* outputs = nullptr;          // T frames [height, width, out]
   const float* const* residuals = nullptr;  // T frames like the outputs, added to them; or null
   const float* packed = nullptr;            // from pack()
   const float* bias = nullptr;              // [out]
+  int64_t tiles_per_task = 0;               // a multiple of 8
+};
+
+// For the gradient of the weights; not with `upsample`.
+struct GradientArgs {
+  WinogradProblem problem;
+  int64_t num_frames = 0;                   // T
+  const float* const* inputs = nullptr;     // as forwards
+  const float* const* gradients = nullptr;  // T frames [height, width, out]
   int64_t tiles_per_task = 0;               // a multiple of 8
 };
 
@@ -48,8 +57,20 @@ struct Kernels {
   // Tiles [task * tiles_per_task, (task + 1) * tiles_per_task) of all frames. `workspace` is
   // aligned to 64 bytes.
   void (*run)(const WinogradArgs& args, int64_t task, float* workspace);
+
+  // Weight gradient: add the tasks' parts to `sums` (gradient_floats, zeros at first), then unpack
+  // them to [out, in, taps, 3, 3].
+  int64_t (*gradient_floats)(const WinogradProblem& problem);
+  int64_t (*gradient_workspace_floats)(const GradientArgs& args);
+  void (*accumulate_gradient)(const GradientArgs& args, int64_t task, float* sums,
+                              float* workspace);
+  void (*unpack_gradient)(const WinogradProblem& problem, const float* sums, float* weight);
+
   // y = silu(x / max(|x|, 1e-12) * sqrt(C) * gamma) for `rows` pixels [rows, C].
   void (*norm_silu)(const float* x, const float* gamma, int64_t rows, int64_t channels, float* y);
+  // dx [rows, C] of dy; adds to dgamma [C].
+  void (*norm_silu_backward)(const float* x, const float* gamma, const float* dy, int64_t rows,
+                             int64_t channels, float* dx, float* dgamma);
 };
 
 inline int64_t num_tiles(const WinogradProblem& problem) {

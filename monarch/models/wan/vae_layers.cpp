@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "monarch/models/wan/causal_conv_autograd.h"
+
 namespace monarch::models {
 
 at::Tensor vae_rms_norm(const at::Tensor& x, const at::Tensor& gamma) {
@@ -42,7 +44,8 @@ at::Tensor VaeNormConv::forward(const at::Tensor& x, VaeStream& stream,
   if (fast_conv_serves({&x, &gamma_, &conv_.weight(), &conv_.bias(), &slot, &residual})) {
     return forward_fast(x.contiguous(), slot, residual);
   }
-  const at::Tensor active = at::silu(vae_rms_norm(x, gamma_));
+  const at::Tensor active =
+      kernels_serve({&x, &gamma_}) ? norm_silu(x, gamma_) : at::silu(vae_rms_norm(x, gamma_));
   const at::Tensor out = conv_.forward(active, slot);
   slot = last_two_frames(active, slot);
   return residual.defined() ? out + residual : out;
