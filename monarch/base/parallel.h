@@ -14,4 +14,10 @@ namespace monarch {
 void parallel_for(int num_threads, std::int64_t num_tasks,
                   const std::function<void(std::int64_t task, int thread)>& body);
 
+// The same contract for loops on somebody else's threads, for callers that have a pool already: two
+// pools would take the processors from each other.
+using ParallelLoop =
+    std::function<void(int num_threads, std::int64_t num_tasks,
+                       const std::function<void(std::int64_t task, int thread)>& body)>;
+
 }  // namespace monarch

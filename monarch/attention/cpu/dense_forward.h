@@ -6,13 +6,15 @@
 
 #include "monarch/attention/cpu/isa.h"
 #include "monarch/attention/problem.h"
+#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
 
 class DenseForwardPlan {
  public:
   // Throws kInvalidArgument for a problem that validate() refuses, kUnsupported for head_dim > 256.
-  DenseForwardPlan(const DenseProblem& problem, int num_threads, Isa isa = default_isa());
+  DenseForwardPlan(const DenseProblem& problem, int num_threads, Isa isa = default_isa(),
+                   ParallelLoop loop = parallel_for);
 
   // Scratch for run(); does not depend on the number of tokens.
   std::size_t workspace_bytes() const;
@@ -28,6 +30,7 @@ class DenseForwardPlan {
   DenseProblem problem_;
   int num_threads_;
   Isa isa_;
+  ParallelLoop loop_;
 };
 
 }  // namespace monarch::attention::cpu

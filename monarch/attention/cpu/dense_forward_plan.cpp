@@ -1,14 +1,15 @@
 #include <algorithm>
 #include <numbers>
+#include <utility>
 
 #include "monarch/attention/cpu/dense_forward.h"
 #include "monarch/attention/cpu/operand.h"
-#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
 
-DenseForwardPlan::DenseForwardPlan(const DenseProblem& problem, int num_threads, Isa isa)
-    : problem_(problem), num_threads_(num_threads), isa_(isa) {
+DenseForwardPlan::DenseForwardPlan(const DenseProblem& problem, int num_threads, Isa isa,
+                                   ParallelLoop loop)
+    : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
   validate(problem_);
   check_threads(num_threads);
   check_head_dim(problem_.head_dim);
@@ -51,7 +52,7 @@ void DenseForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
   args.lse = lse;
   const Kernels& table = kernels(isa_);
   const ScratchSpace scratch(workspace, table.dense_forward_workspace(args), num_threads_);
-  parallel_for(
+  loop_(
       num_threads_, p.batch * p.num_heads * args.num_groups * args.tiles_per_group,
       [&](std::int64_t task, int thread) { table.dense_forward(args, task, scratch.of(thread)); });
 }

@@ -6,6 +6,7 @@
 
 #include "monarch/attention/cpu/isa.h"
 #include "monarch/attention/problem.h"
+#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
 
@@ -23,7 +24,8 @@ class MonarchBackwardPlan {
  public:
   // Throws kInvalidArgument for a problem that validate() refuses, kUnsupported for num_iters > 1
   // or head_dim > 256.
-  MonarchBackwardPlan(const MonarchProblem& problem, int num_threads, Isa isa = default_isa());
+  MonarchBackwardPlan(const MonarchProblem& problem, int num_threads, Isa isa = default_isa(),
+                      ParallelLoop loop = parallel_for);
 
   // Scratch for run(); linear in the number of keys.
   std::size_t workspace_bytes() const;
@@ -39,6 +41,7 @@ class MonarchBackwardPlan {
   MonarchProblem problem_;
   int num_threads_;
   Isa isa_;
+  ParallelLoop loop_;
 };
 
 }  // namespace monarch::attention::cpu

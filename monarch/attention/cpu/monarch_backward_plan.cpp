@@ -1,13 +1,14 @@
 #include <algorithm>
+#include <utility>
 
 #include "monarch/attention/cpu/monarch_backward.h"
 #include "monarch/attention/cpu/operand.h"
-#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
 
-MonarchBackwardPlan::MonarchBackwardPlan(const MonarchProblem& problem, int num_threads, Isa isa)
-    : problem_(problem), num_threads_(num_threads), isa_(isa) {
+MonarchBackwardPlan::MonarchBackwardPlan(const MonarchProblem& problem, int num_threads, Isa isa,
+                                         ParallelLoop loop)
+    : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
   validate(problem_);
   check_threads(num_threads);
   check_head_dim(problem_.head_dim);
@@ -57,7 +58,7 @@ void MonarchBackwardPlan::run(const MonarchBackwardInputs& inputs, const TensorV
   args.lse = inputs.lse;
   const Kernels& table = kernels(isa_);
   const ScratchSpace scratch(workspace, table.monarch_backward_workspace(args), num_threads_);
-  parallel_for(num_threads_, p.batch * p.num_heads, [&](std::int64_t task, int thread) {
+  loop_(num_threads_, p.batch * p.num_heads, [&](std::int64_t task, int thread) {
     table.monarch_backward(args, task, scratch.of(thread));
   });
 }

@@ -6,6 +6,7 @@
 
 #include "monarch/attention/cpu/isa.h"
 #include "monarch/attention/problem.h"
+#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
 
@@ -13,7 +14,8 @@ class MonarchForwardPlan {
  public:
   // Throws kInvalidArgument for a problem that validate() refuses, kUnsupported for num_iters > 1
   // or head_dim > 256.
-  MonarchForwardPlan(const MonarchProblem& problem, int num_threads, Isa isa = default_isa());
+  MonarchForwardPlan(const MonarchProblem& problem, int num_threads, Isa isa = default_isa(),
+                     ParallelLoop loop = parallel_for);
 
   // Scratch for run(); grows with threads and block size, not with the number of frames.
   std::size_t workspace_bytes() const;
@@ -31,6 +33,7 @@ class MonarchForwardPlan {
   MonarchProblem problem_;
   int num_threads_;
   Isa isa_;
+  ParallelLoop loop_;
   std::int64_t column_groups_ = 1;
 };
 

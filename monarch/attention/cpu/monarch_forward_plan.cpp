@@ -1,15 +1,16 @@
 #include <algorithm>
 #include <cstdint>
 #include <numbers>
+#include <utility>
 
 #include "monarch/attention/cpu/monarch_forward.h"
 #include "monarch/attention/cpu/operand.h"
-#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
 
-MonarchForwardPlan::MonarchForwardPlan(const MonarchProblem& problem, int num_threads, Isa isa)
-    : problem_(problem), num_threads_(num_threads), isa_(isa) {
+MonarchForwardPlan::MonarchForwardPlan(const MonarchProblem& problem, int num_threads, Isa isa,
+                                       ParallelLoop loop)
+    : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
   validate(problem_);
   check_threads(num_threads);
   check_head_dim(problem_.head_dim);
@@ -61,10 +62,10 @@ void MonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
   const Kernels& table = kernels(isa_);
   const std::size_t floats = table.monarch_forward_workspace(args);
   const ScratchSpace scratch(workspace, floats, num_threads_);
-  parallel_for(num_threads_, p.batch * p.num_heads * args.num_q_blocks * args.column_groups,
-               [&](std::int64_t task, int thread) {
-                 table.monarch_forward(args, task, scratch.of(thread));
-               });
+  loop_(num_threads_, p.batch * p.num_heads * args.num_q_blocks * args.column_groups,
+        [&](std::int64_t task, int thread) {
+          table.monarch_forward(args, task, scratch.of(thread));
+        });
 }
 
 }  // namespace monarch::attention::cpu

@@ -7,13 +7,15 @@
 #include "monarch/attention/cpu/dense_forward.h"
 #include "monarch/attention/cpu/isa.h"
 #include "monarch/attention/problem.h"
+#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
 
 class VMonarchForwardPlan {
  public:
   // Throws kInvalidArgument for a problem that validate() refuses, kUnsupported for head_dim > 256.
-  VMonarchForwardPlan(const VMonarchProblem& problem, int num_threads, Isa isa = default_isa());
+  VMonarchForwardPlan(const VMonarchProblem& problem, int num_threads, Isa isa = default_isa(),
+                      ParallelLoop loop = parallel_for);
 
   // Scratch for run(): one head's intermediates (linear in tokens) and a fixed part a thread.
   std::size_t workspace_bytes() const;
@@ -30,6 +32,7 @@ class VMonarchForwardPlan {
   VMonarchProblem problem_;
   int num_threads_;
   Isa isa_;
+  ParallelLoop loop_;
 };
 
 }  // namespace monarch::attention::cpu

@@ -1,14 +1,15 @@
 #include <algorithm>
 #include <numbers>
+#include <utility>
 
 #include "monarch/attention/cpu/operand.h"
 #include "monarch/attention/cpu/vmonarch_forward.h"
-#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
 
-VMonarchForwardPlan::VMonarchForwardPlan(const VMonarchProblem& problem, int num_threads, Isa isa)
-    : problem_(problem), num_threads_(num_threads), isa_(isa) {
+VMonarchForwardPlan::VMonarchForwardPlan(const VMonarchProblem& problem, int num_threads, Isa isa,
+                                         ParallelLoop loop)
+    : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
   validate(problem_);
   check_threads(num_threads);
   check_head_dim(problem_.head_dim);
@@ -39,7 +40,8 @@ DenseForwardPlan VMonarchForwardPlan::first_frame() const {
            .kv_tokens = p.num_tokens(),
            .softmax_scale = p.scale()},
           num_threads_,
-          isa_};
+          isa_,
+          loop_};
 }
 
 std::size_t VMonarchForwardPlan::workspace_bytes() const {
@@ -83,10 +85,10 @@ void VMonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k
     for (std::int64_t iteration = 0; iteration < p.num_iters; ++iteration) {
       args.first_iteration = iteration == 0;
       args.last_iteration = iteration + 1 == p.num_iters;
-      parallel_for(num_threads_, row_tasks, [&](std::int64_t task, int thread) {
+      loop_(num_threads_, row_tasks, [&](std::int64_t task, int thread) {
         table.vmonarch_rows(args, task, scratch.of(thread));
       });
-      parallel_for(num_threads_, column_tasks, [&](std::int64_t task, int thread) {
+      loop_(num_threads_, column_tasks, [&](std::int64_t task, int thread) {
         table.vmonarch_columns(args, task, scratch.of(thread));
       });
     }

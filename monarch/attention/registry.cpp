@@ -1,0 +1,194 @@
+#include "monarch/attention/registry.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <optional>
+
+#include "monarch/attention/cpu/dense_forward.h"
+#include "monarch/attention/cpu/monarch_backward.h"
+#include "monarch/attention/cpu/monarch_forward.h"
+#include "monarch/attention/cpu/operand.h"
+#include "monarch/attention/cpu/vmonarch_forward.h"
+#include "monarch/attention/reference/dense.h"
+#include "monarch/attention/reference/monarch_backward.h"
+#include "monarch/attention/reference/monarch_forward.h"
+#include "monarch/attention/reference/vmonarch_backward.h"
+#include "monarch/attention/reference/vmonarch_forward.h"
+
+namespace monarch::attention {
+namespace {
+
+template <typename... Cases>
+struct Overloaded : Cases... {
+  using Cases::operator()...;
+};
+template <typename... Cases>
+Overloaded(Cases...) -> Overloaded<Cases...>;
+
+void validate_any(const Problem& problem) {
+  std::visit([](const auto& p) { validate(p); }, problem);
+}
+
+class Reference final : public Implementation {
+ public:
+  std::string_view name() const override { return "reference"; }
+  std::string refusal(const Problem& problem, DType /*dtype*/,
+                      Direction /*direction*/) const override {
+    validate_any(problem);
+    return "";
+  }
+  std::size_t forward_workspace(const Problem& /*problem*/, int /*num_threads*/) const override {
+    return 0;
+  }
+  std::size_t backward_workspace(const Problem& /*problem*/, int /*num_threads*/) const override {
+    return 0;
+  }
+
+  void forward(const Problem& problem, const ForwardTensors& t, int /*num_threads*/,
+               std::span<std::byte> /*workspace*/, const ParallelLoop& /*loop*/) const override {
+    std::visit(
+        Overloaded{
+            [&](const DenseProblem& p) { reference::dense_forward(p, t.q, t.k, t.v, t.out); },
+            [&](const MonarchProblem& p) { reference::monarch_forward(p, t.q, t.k, t.v, t.out); },
+            [&](const VMonarchProblem& p) {
+              reference::vmonarch_forward(p, t.q, t.k, t.v, t.out);
+            }},
+        problem);
+  }
+
+  void backward(const Problem& problem, const BackwardTensors& t, int /*num_threads*/,
+                std::span<std::byte> /*workspace*/, const ParallelLoop& /*loop*/) const override {
+    std::visit(Overloaded{[&](const DenseProblem& p) {
+                            reference::dense_backward(p, t.q, t.k, t.v, t.grad_out, t.grad_q,
+                                                      t.grad_k, t.grad_v);
+                          },
+                          [&](const MonarchProblem& p) {
+                            reference::monarch_backward(p, t.q, t.k, t.v, t.grad_out, t.grad_q,
+                                                        t.grad_k, t.grad_v);
+                          },
+                          [&](const VMonarchProblem& p) {
+                            reference::vmonarch_backward(p, t.q, t.k, t.v, t.grad_out, t.grad_q,
+                                                         t.grad_k, t.grad_v);
+                          }},
+               problem);
+  }
+};
+
+class Cpu final : public Implementation {
+ public:
+  explicit Cpu(cpu::Isa isa) : isa_(isa), name_("cpu-" + std::string(cpu::isa_name(isa))) {}
+
+  std::string_view name() const override { return name_; }
+
+  std::string refusal(const Problem& problem, DType dtype, Direction direction) const override {
+    validate_any(problem);
+    if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16) {
+      return str_cat(name_, " takes F32, BF16 or F16, not ", dtype_name(dtype));
+    }
+    const std::int64_t head_dim = std::visit([](const auto& p) { return p.head_dim; }, problem);
+    if (head_dim > cpu::kMaxHeadDim) {
+      return str_cat(name_, " takes head_dim up to ", cpu::kMaxHeadDim, ", not ", head_dim);
+    }
+    const auto* monarch = std::get_if<MonarchProblem>(&problem);
+    if (monarch != nullptr && monarch->num_iters != 1) {
+      return str_cat(name_, " does one refinement step, not ", monarch->num_iters);
+    }
+    if (direction == Direction::kBackward && monarch == nullptr) {
+      return str_cat(name_, " has no backward of this operator");
+    }
+    return "";
+  }
+
+  std::size_t forward_workspace(const Problem& problem, int num_threads) const override {
+    return std::visit(
+        Overloaded{[&](const DenseProblem& p) {
+                     return cpu::DenseForwardPlan(p, num_threads, isa_).workspace_bytes();
+                   },
+                   [&](const MonarchProblem& p) {
+                     return cpu::MonarchForwardPlan(p, num_threads, isa_).workspace_bytes();
+                   },
+                   [&](const VMonarchProblem& p) {
+                     return cpu::VMonarchForwardPlan(p, num_threads, isa_).workspace_bytes();
+                   }},
+        problem);
+  }
+
+  std::size_t backward_workspace(const Problem& problem, int num_threads) const override {
+    return cpu::MonarchBackwardPlan(monarch_only(problem), num_threads, isa_).workspace_bytes();
+  }
+
+  void forward(const Problem& problem, const ForwardTensors& t, int num_threads,
+               std::span<std::byte> workspace, const ParallelLoop& loop) const override {
+    std::visit(Overloaded{[&](const DenseProblem& p) {
+                            cpu::DenseForwardPlan(p, num_threads, isa_, loop)
+                                .run(t.q, t.k, t.v, t.out, t.lse, workspace);
+                          },
+                          [&](const MonarchProblem& p) {
+                            cpu::MonarchForwardPlan(p, num_threads, isa_, loop)
+                                .run(t.q, t.k, t.v, t.out, t.lse, workspace);
+                          },
+                          [&](const VMonarchProblem& p) {
+                            cpu::VMonarchForwardPlan(p, num_threads, isa_, loop)
+                                .run(t.q, t.k, t.v, t.out, workspace);
+                          }},
+               problem);
+  }
+
+  void backward(const Problem& problem, const BackwardTensors& t, int num_threads,
+                std::span<std::byte> workspace, const ParallelLoop& loop) const override {
+    cpu::MonarchBackwardPlan(monarch_only(problem), num_threads, isa_, loop)
+        .run({t.q, t.k, t.v, t.out, t.grad_out, t.lse}, t.grad_q, t.grad_k, t.grad_v, workspace);
+  }
+
+ private:
+  const MonarchProblem& monarch_only(const Problem& problem) const {
+    const auto* monarch = std::get_if<MonarchProblem>(&problem);
+    MONARCH_CHECK_CODE(monarch != nullptr, kUnsupported, "[monarch_attention] ", name_,
+                       " has no backward of this operator; ask choose() for one that has");
+    return *monarch;
+  }
+
+  cpu::Isa isa_;
+  std::string name_;
+};
+
+}  // namespace
+
+std::vector<const Implementation*> implementations() {
+  static const Reference reference;
+  static const Cpu generic(cpu::Isa::kGeneric);
+  static const Cpu avx2(cpu::Isa::kAvx2);
+  static const Cpu avx512(cpu::Isa::kAvx512);
+  std::vector<const Implementation*> all;
+  const auto of = [](cpu::Isa isa) -> const Implementation* {
+    return isa == cpu::Isa::kAvx512 ? &avx512 : isa == cpu::Isa::kAvx2 ? &avx2 : &generic;
+  };
+  const char* forced = std::getenv("MONARCH_ISA");
+  if (forced != nullptr && *forced != '\0') {
+    all = {of(cpu::default_isa())};
+  } else {
+    for (const cpu::Isa isa : cpu::available_isas()) all.insert(all.begin(), of(isa));
+  }
+  all.push_back(&reference);
+  return all;
+}
+
+const Implementation& implementation(std::string_view name) {
+  std::string names;
+  for (const Implementation* candidate : implementations()) {
+    if (candidate->name() == name) return *candidate;
+    names += (names.empty() ? "" : ", ") + std::string(candidate->name());
+  }
+  fail(ErrorCode::kInvalidArgument, "[monarch_attention] there is no implementation '", name,
+       "'; use one of: ", names);
+}
+
+const Implementation& choose(const Problem& problem, DType dtype, Direction direction) {
+  for (const Implementation* candidate : implementations()) {
+    if (candidate->refusal(problem, dtype, direction).empty()) return *candidate;
+  }
+  fail(ErrorCode::kInternal, "[monarch_attention] even the reference refuses the problem");
+}
+
+}  // namespace monarch::attention

@@ -1,0 +1,83 @@
+// Implementations of the attention operators by name, and the choice among them. There is no silent
+// fallback: the name of what ran is always known to the caller.
+//
+//   const Implementation& kernels = choose(problem, DType::kF32);
+//   std::vector<std::byte> workspace(kernels.forward_workspace(problem, threads));
+//   kernels.forward(problem, {q, k, v, out}, threads, workspace);
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "monarch/attention/problem.h"
+#include "monarch/base/parallel.h"
+
+namespace monarch::attention {
+
+using Problem = std::variant<DenseProblem, MonarchProblem, VMonarchProblem>;
+
+struct ForwardTensors {
+  ConstTensorView q;     // [B, Nq, H, D]
+  ConstTensorView k;     // [B, Nkv, H, D]
+  ConstTensorView v;     // [B, Nkv, H, D]
+  TensorView out;        // [B, Nq, H, D]
+  float* lse = nullptr;  // [B, H, Nq] contiguous: kept for backward(), or null
+};
+
+struct BackwardTensors {
+  ConstTensorView q;
+  ConstTensorView k;
+  ConstTensorView v;
+  ConstTensorView out;       // of the forward
+  ConstTensorView grad_out;  // [B, Nq, H, D]
+  TensorView grad_q;
+  TensorView grad_k;
+  TensorView grad_v;
+  const float* lse = nullptr;  // of the same implementation's forward
+};
+
+enum class Direction { kForward, kBackward };
+
+// Stateless and safe to share between threads.
+class Implementation {
+ public:
+  virtual ~Implementation() = default;
+  Implementation() = default;
+  Implementation(const Implementation&) = delete;
+  Implementation& operator=(const Implementation&) = delete;
+
+  virtual std::string_view name() const = 0;
+  // Why it cannot run this problem on tensors of this dtype; empty if it can. Throws if the problem
+  // itself is invalid.
+  virtual std::string refusal(const Problem& problem, DType dtype, Direction direction) const = 0;
+
+  // Bytes of workspace the calls below need with so many threads.
+  virtual std::size_t forward_workspace(const Problem& problem, int num_threads) const = 0;
+  virtual std::size_t backward_workspace(const Problem& problem, int num_threads) const = 0;
+
+  // The result does not depend on num_threads. `loop` runs the tasks.
+  virtual void forward(const Problem& problem, const ForwardTensors& tensors, int num_threads,
+                       std::span<std::byte> workspace,
+                       const ParallelLoop& loop = parallel_for) const = 0;
+  virtual void backward(const Problem& problem, const BackwardTensors& tensors, int num_threads,
+                        std::span<std::byte> workspace,
+                        const ParallelLoop& loop = parallel_for) const = 0;
+};
+
+// All this machine can run, fastest first: "cpu-avx512", "cpu-avx2", "cpu-generic", "reference".
+// The environment variable MONARCH_ISA, read at every call, leaves only that instruction set's and
+// the reference.
+std::vector<const Implementation*> implementations();
+
+// By name; an unknown one throws with the names there are.
+const Implementation& implementation(std::string_view name);
+
+// The first that does not refuse. The reference takes everything, slowly.
+const Implementation& choose(const Problem& problem, DType dtype,
+                             Direction direction = Direction::kForward);
+
+}  // namespace monarch::attention

@@ -1,0 +1,83 @@
+#include "monarch/attention/registry.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/attention/support/tensor.h"
+
+namespace monarch::attention::test {
+namespace {
+
+const MonarchProblem kMonarch{
+    .num_heads = 2, .head_dim = 8, .q_frames = 2, .kv_frames = 3, .height = 3, .width = 4};
+const DenseProblem kDense{.num_heads = 2, .head_dim = 8, .q_tokens = 24, .kv_tokens = 36};
+const VMonarchProblem kVMonarch{
+    .num_heads = 2, .head_dim = 8, .frames = 3, .height = 3, .width = 4};
+
+TEST(Registry, EveryImplementationGivesTheSameForward) {
+  for (const Problem& problem : {Problem(kMonarch), Problem(kDense), Problem(kVMonarch)}) {
+    const std::int64_t q_tokens = std::holds_alternative<VMonarchProblem>(problem) ? 36 : 24;
+    const Tensor q = random_tensor({1, q_tokens, 2, 8}, DType::kF32, 1);
+    const Tensor k = random_tensor({1, 36, 2, 8}, DType::kF32, 2);
+    const Tensor v = random_tensor({1, 36, 2, 8}, DType::kF32, 3);
+    Tensor want(q.shape(), DType::kF32);
+    implementation("reference")
+        .forward(problem, {q.view(), k.view(), v.view(), want.view()}, 1, {});
+    for (const Implementation* candidate : implementations()) {
+      ASSERT_EQ(candidate->refusal(problem, DType::kF32, Direction::kForward), "");
+      Tensor got(q.shape(), DType::kF32);
+      std::vector<std::byte> workspace(candidate->forward_workspace(problem, 2));
+      candidate->forward(problem, {q.view(), k.view(), v.view(), got.view()}, 2, workspace);
+      EXPECT_LE(relative_error(got, want), 3e-6) << candidate->name();
+    }
+  }
+}
+
+TEST(Registry, RunsOnTheCallersThreads) {
+  const Tensor q = random_tensor({1, 24, 2, 8}, DType::kF32, 1);
+  const Tensor k = random_tensor({1, 36, 2, 8}, DType::kF32, 2);
+  Tensor out(q.shape(), DType::kF32);
+  const Implementation& kernels = choose(kMonarch, DType::kF32);
+  std::vector<std::byte> workspace(kernels.forward_workspace(kMonarch, 2));
+  int tasks = 0;
+  kernels.forward(kMonarch, {q.view(), k.view(), k.view(), out.view()}, 2, workspace,
+                  [&](int threads, std::int64_t num_tasks, const auto& body) {
+                    EXPECT_EQ(threads, 2);
+                    for (std::int64_t task = 0; task < num_tasks; ++task, ++tasks) body(task, 0);
+                  });
+  EXPECT_GE(tasks, 4);  // two heads, two query blocks
+}
+
+TEST(Registry, ChoosesTheFastestThatCan) {
+  EXPECT_TRUE(choose(kMonarch, DType::kF32).name().starts_with("cpu-"));
+  EXPECT_TRUE(choose(kMonarch, DType::kBF16, Direction::kBackward).name().starts_with("cpu-"));
+  EXPECT_EQ(choose(kMonarch, DType::kF64).name(), "reference");
+  EXPECT_EQ(choose(kVMonarch, DType::kF32, Direction::kBackward).name(), "reference");
+  MonarchProblem refined = kMonarch;
+  refined.num_iters = 2;
+  EXPECT_EQ(choose(refined, DType::kF32).name(), "reference");
+  EXPECT_EQ(implementation("cpu-generic").refusal(refined, DType::kF32, Direction::kForward),
+            "cpu-generic does one refinement step, not 2");
+  refined.w_reduce = 3;
+  EXPECT_THROW(choose(refined, DType::kF32), Error);
+}
+
+TEST(Registry, ObeysTheEnvironmentAndNamesWhatThereIs) {
+  setenv("MONARCH_ISA", "generic", 1);
+  EXPECT_EQ(choose(kMonarch, DType::kF32).name(), "cpu-generic");
+  EXPECT_EQ(implementations().size(), 2U);
+  unsetenv("MONARCH_ISA");
+  try {
+    implementation("cuda");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_TRUE(
+        std::string(error.what())
+            .starts_with("[monarch_attention] there is no implementation 'cuda'; use one of: "));
+    EXPECT_TRUE(std::string(error.what()).ends_with("cpu-generic, reference"));
+  }
+}
+
+}  // namespace
+}  // namespace monarch::attention::test
