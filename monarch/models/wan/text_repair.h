@@ -3,8 +3,8 @@
 // control characters, Latin ligatures, full- and half-width forms, curly quotes, line breaks,
 // terminal escapes, control characters, NFC; repeated until nothing changes.
 //
-// Not repaired: mojibake of other encodings than windows-1252 and Latin-1, and mojibake in only a
-// part of a line.
+// Not repaired: mojibake of other encodings than windows-1252 and Latin-1, mojibake that has lost
+// bytes, and lone sequences that could be meant (an accented capital before a sign).
 #pragma once
 
 #include <string>
@@ -14,9 +14,8 @@ namespace monarch::models {
 
 std::string repair_text(std::string_view utf8);
 
-// UTF-8 that was read as windows-1252 or Latin-1, read rightly ("schÃ¶n" is "schön"); other text
-// comes back unchanged. The whole of `text` must decode, and it must hold a sequence that hardly
-// occurs in undamaged text.
+// UTF-8 that was read as windows-1252 or Latin-1, read rightly ("schÃ¶n" is "schön"), where it
+// hardly occurs in undamaged text.
 std::u32string repair_mojibake(std::u32string_view text);
 
 // "ﬁ" and other Latin ligatures and digraphs as separate letters.
