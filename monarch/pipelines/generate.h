@@ -1,0 +1,55 @@
+// From a prompt to frames: the stages of a run put together for each of the four ways to sample.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <string>
+
+#include "monarch/pipelines/frame_sink.h"
+#include "monarch/pipelines/generation_options.h"
+#include "monarch/pipelines/noise.h"
+#include "monarch/pipelines/run_control.h"
+#include "monarch/pipelines/streaming.h"
+#include "monarch/pipelines/wan_system.h"
+
+namespace monarch::pipelines {
+
+struct GenerationRequest {
+  std::string prompt;
+  std::uint64_t seed = 0;
+  // Pixels [1, 3, T, H, W] in [-1, 1] that the video begins with: an image (T = 1) or a video to
+  // extend, encoded by the VAE. Causal modes only; they count towards num_frames.
+  at::Tensor initial_video = {};
+  bool decode = true;  // false: stop at the latents
+};
+
+struct GenerationResult {
+  at::Tensor latents;           // [1, C, F, h, w], initial ones included
+  std::int64_t num_frames = 0;  // pixel frames delivered
+  // Seconds. In causal modes with a sink, decoding takes place between the chunks.
+  double text_seconds = 0;
+  double denoise_seconds = 0;
+  double decode_seconds = 0;
+};
+
+// The transformer's configuration for a run: sizes of the system, attention and chunks of the
+// options.
+models::WanConfig run_config(const WanSystem& system, const GenerationOptions& options);
+
+// Latent size of a video of these options.
+LatentShape latent_shape(const WanSystem& system, const GenerationOptions& options);
+
+// Streaming settings of these options (self-forcing mode), for live serving; the KV cache holds
+// `cache_frames` latent frames.
+StreamOptions stream_options(const WanSystem& system, const GenerationOptions& options,
+                             std::int64_t cache_frames);
+
+// Decoded frames go to `sink` (may be null with decode false): chunk by chunk in causal modes,
+// latent frame by latent frame otherwise. Throws kCancelled when `control` stops it; frames
+// delivered until then stay valid.
+GenerationResult generate_video(WanSystem& system, const GenerationOptions& options,
+                                const GenerationRequest& request, FrameSink* sink,
+                                const RunControl& control = {});
+
+}  // namespace monarch::pipelines

@@ -1,0 +1,259 @@
+#include "monarch/pipelines/generate.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "monarch/base/error.h"
+#include "monarch/io/safetensors.h"
+#include "monarch/models/wan/tensors.h"
+#include "tests/pipelines/tiny_system.h"
+
+namespace monarch::pipelines {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Counter : public FrameSink {
+ public:
+  bool write(const at::Tensor& frames, std::int64_t /*first_frame*/) override {
+    all.push_back(frames);
+    return static_cast<int>(all.size()) != stop_after;
+  }
+  at::Tensor video() const { return at::cat(all, 2); }
+  std::vector<at::Tensor> all;
+  int stop_after = -1;
+};
+
+class TinySystem : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new fs::path(fresh_folder("system"));
+    write_tiny_system(*folder_);
+  }
+  static void TearDownTestSuite() {
+    fs::remove_all(*folder_);
+    delete folder_;
+  }
+
+  // 9 latent frames of 4 x 4
+  static GenerationOptions options(GenerationMode mode) {
+    GenerationOptions options;
+    options.width = options.height = 32;
+    options.num_frames = 21;
+    options.sampling_steps = 3;
+    options.num_frame_per_block = 2;
+    options.negative_prompt = "blurred";
+    options.causal =
+        mode == GenerationMode::kCausalDiffusion || mode == GenerationMode::kSelfForcing;
+    if (mode == GenerationMode::kFewStep || mode == GenerationMode::kSelfForcing) {
+      options.denoising_step_list = {1000, 750, 500};
+      options.warp_denoising_step = true;
+    }
+    return options;
+  }
+
+  static fs::path* folder_;
+};
+
+fs::path* TinySystem::folder_ = nullptr;
+
+class EveryMode : public TinySystem, public testing::WithParamInterface<GenerationMode> {};
+
+TEST_P(EveryMode, GoesFromPromptToFrames) {
+  WanSystem system(*folder_);
+  const GenerationOptions settings = options(GetParam());
+  Counter sink;
+  const GenerationResult result =
+      generate_video(system, settings, {.prompt = "a red circle", .seed = 4}, &sink);
+  EXPECT_EQ(result.latents.sizes(), (std::vector<int64_t>{1, 4, 6, 4, 4}));
+  EXPECT_EQ(result.num_frames, 21);
+  EXPECT_EQ(sink.video().sizes(), (std::vector<int64_t>{1, 3, 21, 32, 32}));
+  EXPECT_TRUE(sink.video().isfinite().all().item<bool>());
+
+  // Same seed, same bits, whether networks are kept or not.
+  WanSystem frugal(*folder_, {.low_memory = true});
+  Counter again;
+  const GenerationResult second =
+      generate_video(frugal, settings, {.prompt = "a red circle", .seed = 4}, &again);
+  EXPECT_TRUE(at::equal(result.latents, second.latents));
+  EXPECT_TRUE(at::equal(sink.video(), again.video()));
+
+  const at::Tensor other_seed =
+      generate_video(system, settings, {.prompt = "a red circle", .seed = 5, .decode = false},
+                     nullptr)
+          .latents;
+  EXPECT_FALSE(at::equal(result.latents, other_seed));
+  const at::Tensor other_prompt =
+      generate_video(system, settings, {.prompt = "two dogs", .seed = 4, .decode = false}, nullptr)
+          .latents;
+  EXPECT_FALSE(at::equal(result.latents, other_prompt));
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, EveryMode,
+                         testing::Values(GenerationMode::kDiffusion, GenerationMode::kFewStep,
+                                         GenerationMode::kCausalDiffusion,
+                                         GenerationMode::kSelfForcing));
+
+TEST_F(TinySystem, MonarchAttentionRuns) {
+  WanSystem system(*folder_);
+  GenerationOptions settings = options(GenerationMode::kSelfForcing);
+  const at::Tensor dense =
+      generate_video(system, settings, {.prompt = "x", .decode = false}, nullptr).latents;
+  settings.attention = AttentionPreset::kMonarchRt;
+  const at::Tensor monarch =
+      generate_video(system, settings, {.prompt = "x", .decode = false}, nullptr).latents;
+  EXPECT_EQ(monarch.sizes(), dense.sizes());
+  EXPECT_FALSE(at::equal(monarch, dense));
+}
+
+TEST_F(TinySystem, BFloat16StaysNearFloat32) {
+  WanSystem wide(*folder_);
+  WanSystem narrow(*folder_, {.dtype = at::kBFloat16});
+  const GenerationOptions settings = options(GenerationMode::kSelfForcing);
+  const at::Tensor a =
+      generate_video(wide, settings, {.prompt = "x", .decode = false}, nullptr).latents;
+  const at::Tensor b =
+      generate_video(narrow, settings, {.prompt = "x", .decode = false}, nullptr).latents;
+  EXPECT_EQ(b.scalar_type(), at::kBFloat16);
+  EXPECT_LT(((a - b).norm() / a.norm()).item<float>(), 0.1);
+}
+
+TEST_F(TinySystem, StartsFromAnImageOrAVideo) {
+  WanSystem system(*folder_);
+  GenerationOptions settings = options(GenerationMode::kSelfForcing);
+  settings.independent_first_frame = true;
+  settings.num_frames = 17;  // 1 + 2 * 2 latent frames
+  Counter sink;
+  GenerationResult result = generate_video(
+      system, settings, {.prompt = "x", .initial_video = at::zeros({1, 3, 1, 32, 32})}, &sink);
+  EXPECT_EQ(result.latents.size(2), 5);
+  EXPECT_EQ(result.num_frames, 17);
+  const at::Tensor image = system.vae()->encode(at::zeros({1, 3, 1, 32, 32}));
+  EXPECT_TRUE(at::equal(result.latents.narrow(2, 0, 1), image));
+
+  settings = options(GenerationMode::kCausalDiffusion);
+  result = generate_video(system, settings,
+                          {.prompt = "x", .initial_video = at::zeros({1, 3, 5, 32, 32})}, nullptr);
+  EXPECT_EQ(result.latents.size(2), 6);
+
+  EXPECT_EQ(message_of([&] {
+              generate_video(system, settings,
+                             {.prompt = "x", .initial_video = at::zeros({1, 3, 1, 32, 32})},
+                             nullptr);
+            }),
+            "[monarch_pipelines] the beginning has 1 latent frames, less than a chunk of 2; give "
+            "at least 5 frames, or set "
+            "independent_first_frame for a model that starts from an image");
+  EXPECT_EQ(message_of([&] {
+              generate_video(system, settings,
+                             {.prompt = "x", .initial_video = at::zeros({1, 3, 1, 32, 16})},
+                             nullptr);
+            }),
+            "[monarch_pipelines] the first image or video has shape [1, 3, 1, 32, 16]; [1, 3, "
+            "frames, 32, 32] was expected");
+  EXPECT_EQ(message_of([&] {
+              generate_video(system, settings,
+                             {.prompt = "x", .initial_video = at::zeros({1, 3, 21, 32, 32})},
+                             nullptr);
+            }),
+            "[monarch_pipelines] the beginning fills all 21 frames; ask for more");
+  settings = options(GenerationMode::kDiffusion);
+  EXPECT_EQ(message_of([&] {
+              generate_video(system, settings,
+                             {.prompt = "x", .initial_video = at::zeros({1, 3, 1, 32, 32})},
+                             nullptr);
+            }),
+            "[monarch_pipelines] a first image or a video to extend needs a causal model; this "
+            "configuration is for "
+            "bidirectional diffusion");
+}
+
+TEST_F(TinySystem, TheReceiverMayStop) {
+  WanSystem system(*folder_);
+  for (const auto mode : {GenerationMode::kSelfForcing, GenerationMode::kCausalDiffusion}) {
+    Counter sink;
+    sink.stop_after = 1;
+    const GenerationResult result = generate_video(system, options(mode), {.prompt = "x"}, &sink);
+    EXPECT_EQ(result.num_frames, 5);  // the first chunk of two latent frames
+    EXPECT_EQ(result.latents.size(2), 2);
+  }
+}
+
+TEST_F(TinySystem, VMonarchRunsOnWholeVideos) {
+  WanSystem system(*folder_);
+  GenerationOptions settings = options(GenerationMode::kDiffusion);
+  settings.attention = AttentionPreset::kVMonarch;
+  const at::Tensor latents =
+      generate_video(system, settings, {.prompt = "x", .decode = false}, nullptr).latents;
+  EXPECT_TRUE(latents.isfinite().all().item<bool>());
+}
+
+TEST_F(TinySystem, ATrainedGeneratorReplacesTheTransformer) {
+  const models::WanConfig config = tiny_config();
+  models::TensorMap nested;
+  for (const auto& [name, tensor] : tiny_weights(config, 11)) {
+    nested["generator.model._fsdp_wrapped_module." + name] = tensor;
+    nested["generator_ema.model." + name] = tensor * 1.0;
+  }
+  for (const auto& [name, tensor] : tiny_weights(config, 12))
+    nested["generator_ema.model." + name] = tensor;
+  const fs::path file = fresh_folder("generator") / "trained.safetensors";
+  std::vector<at::Tensor> storage;
+  io::write_safetensors(file, models::to_entries(nested, storage), {});
+
+  const auto weight = [](const models::TensorMap& map) { return map.at("blocks.1.ffn.0.weight"); };
+  EXPECT_TRUE(at::equal(weight(models::read_generator(file)), weight(tiny_weights(config, 12))));
+  EXPECT_TRUE(at::equal(weight(models::read_generator(file, models::GeneratorWeights::kRaw)),
+                        weight(tiny_weights(config, 11))));
+
+  WanSystem base(*folder_);
+  WanSystem trained(*folder_, {.generator_checkpoint = file});
+  const GenerationOptions settings = options(GenerationMode::kFewStep);
+  EXPECT_FALSE(at::equal(
+      generate_video(base, settings, {.prompt = "x", .decode = false}, nullptr).latents,
+      generate_video(trained, settings, {.prompt = "x", .decode = false}, nullptr).latents));
+  EXPECT_EQ(message_of([&] { WanSystem(*folder_, {.generator_checkpoint = "/nowhere/x.pt"}); }),
+            "[monarch_pipelines] the generator checkpoint /nowhere/x.pt does not exist");
+}
+
+TEST_F(TinySystem, NamesWhatIsMissing) {
+  const fs::path empty = fresh_folder("empty");
+  EXPECT_EQ(
+      message_of([&] { WanSystem{empty}; }),
+      "[monarch_pipelines] " + empty.string() +
+          " lacks config.json, diffusion_pytorch_model*.safetensors, models_t5_umt5-*.safetensors "
+          "or .pth, "
+          "Wan2.1_VAE.safetensors or .pth, google/umt5-*/spiece.model; is the download complete?");
+  EXPECT_EQ(message_of([] { WanSystem{"/nowhere"}; }),
+            "[monarch_pipelines] /nowhere is not a folder; give one like Wan2.1-T2V-1.3B");
+
+  const fs::path broken = fresh_folder("broken");
+  write_tiny_system(broken);
+  std::ofstream(broken / "diffusion_pytorch_model.safetensors.index.json")
+      << R"({"weight_map": {"a": "diffusion_pytorch_model-00001-of-00002.safetensors", "b": "diffusion_pytorch_model.safetensors"}})";
+  EXPECT_EQ(
+      message_of([&] { WanSystem{broken}; }),
+      "[monarch_pipelines] " + broken.string() +
+          " lacks diffusion_pytorch_model-00001-of-00002.safetensors; is the download complete?");
+  fs::remove(broken / "diffusion_pytorch_model.safetensors.index.json");
+  fs::remove(broken / "text_encoder_config.json");
+  EXPECT_EQ(message_of([&] { WanSystem{broken}; }),
+            "[monarch_pipelines] the text encoder of " + broken.string() +
+                " gives 4096 values a token, its transformer takes 16; set dim in "
+                "text_encoder_config.json or text_dim in "
+                "config.json");
+  std::ofstream(broken / "text_encoder_config.json")
+      << "{\"dim\": 16, \"num_heads\": 2, \"dim_attn\": 16}";
+  fs::remove(broken / "vae_config.json");
+  EXPECT_EQ(message_of([&] { WanSystem{broken}; }),
+            "[monarch_pipelines] the VAE of " + broken.string() +
+                " has 16 latent channels, its transformer 4; set z_dim in vae_config.json or "
+                "out_dim in config.json");
+  std::ofstream(broken / "config.json") << "[1]";
+  EXPECT_EQ(message_of([&] { WanSystem{broken}; }),
+            "[monarch_pipelines] " + (broken / "config.json").string() + " is not a JSON object");
+}
+
+}  // namespace
+}  // namespace monarch::pipelines

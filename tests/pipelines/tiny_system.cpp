@@ -1,0 +1,109 @@
+#include "tests/pipelines/tiny_system.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "monarch/base/error.h"
+#include "monarch/io/safetensors.h"
+#include "monarch/models/wan/dit.h"
+#include "monarch/models/wan/tensors.h"
+#include "monarch/models/wan/umt5.h"
+#include "monarch/pipelines/noise.h"
+
+namespace monarch::pipelines {
+namespace {
+
+namespace fs = std::filesystem;
+
+models::Umt5Config tiny_text_config() {
+  models::Umt5Config config;
+  config.vocab_size = 791;  // pieces of the fixtures' tokenizer
+  config.dim = 16;
+  config.dim_attn = 16;
+  config.dim_ffn = 24;
+  config.num_heads = 2;
+  config.num_layers = 1;
+  config.seq_len = 24;
+  return config;
+}
+
+void write_weights(const fs::path& path, const models::TensorMap& weights) {
+  std::vector<at::Tensor> storage;
+  io::write_safetensors(path, models::to_entries(weights, storage), {});
+}
+
+}  // namespace
+
+models::WanConfig tiny_config() {
+  models::WanConfig config;
+  config.text_len = 24;
+  config.in_dim = config.out_dim = 4;
+  config.dim = 24;
+  config.ffn_dim = 32;
+  config.freq_dim = 16;
+  config.text_dim = 16;
+  config.num_heads = 2;
+  config.num_layers = 2;
+  return config;
+}
+
+models::TensorMap tiny_weights(const models::WanConfig& config, int64_t seed) {
+  at::Generator generator = seeded_generator(static_cast<std::uint64_t>(seed));
+  models::TensorMap weights;
+  for (const auto& [name, shape] : models::WanDit::parameter_shapes(config)) {
+    const bool norm = name.find("norm") != std::string::npos && name.ends_with("weight");
+    const at::Tensor drawn =
+        at::randn(shape, generator, at::TensorOptions().dtype(at::kFloat)) * 0.2;
+    weights[name] = norm ? drawn + 1 : drawn;
+  }
+  return weights;
+}
+
+models::VaeConfig tiny_vae_config() {
+  return models::VaeConfig::from_json({{"dim", 8}, {"z_dim", 4}, {"num_res_blocks", 1}});
+}
+
+void write_tiny_system(const fs::path& folder) {
+  const models::WanConfig config = tiny_config();
+  const Json json = {{"_class_name", "WanModel"},
+                     {"model_type", "t2v"},
+                     {"text_len", config.text_len},
+                     {"in_dim", config.in_dim},
+                     {"dim", config.dim},
+                     {"ffn_dim", config.ffn_dim},
+                     {"freq_dim", config.freq_dim},
+                     {"text_dim", config.text_dim},
+                     {"out_dim", config.out_dim},
+                     {"num_heads", config.num_heads},
+                     {"num_layers", config.num_layers}};
+  fs::create_directories(folder / "google" / "umt5-tiny");
+  std::ofstream(folder / "config.json") << json.dump(2);
+  std::ofstream(folder / "vae_config.json") << tiny_vae_config().to_json().dump();
+  std::ofstream(folder / "text_encoder_config.json") << tiny_text_config().to_json().dump();
+  write_weights(folder / "diffusion_pytorch_model.safetensors", tiny_weights(config));
+  write_weights(folder / "models_t5_umt5-tiny-enc.safetensors",
+                models::random_parameters(tiny_text_config(), 2));
+  write_weights(folder / "Wan2.1_VAE.safetensors", models::random_parameters(tiny_vae_config(), 3));
+  fs::copy_file(fs::path(MONARCH_SOURCE_DIR) / "tests/fixtures/wan/tokenizer_bytefallback.model",
+                folder / "google" / "umt5-tiny" / "spiece.model",
+                fs::copy_options::overwrite_existing);
+}
+
+fs::path fresh_folder(const std::string& name) {
+  const fs::path folder = fs::path(testing::TempDir()) / ("monarch_pipelines_" + name);
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  return folder;
+}
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace monarch::pipelines
