@@ -5,6 +5,7 @@
 
 #include "apps/parity/attention.h"
 #include "apps/parity/dit.h"
+#include "apps/parity/pipelines.h"
 #include "apps/parity/sampling.h"
 #include "apps/parity/umt5.h"
 #include "apps/parity/vae.h"
@@ -66,6 +67,9 @@ const std::map<std::string, ParityRunner>& parity_runners() {
   static const std::map<std::string, ParityRunner> runners = {
       // One line an op; the runner's file stands beside this one.
       {"blockwise_causal_mask", run_blockwise_causal_mask},
+      {"bidirectional_diffusion_inference", run_bidirectional_diffusion_inference},
+      {"bidirectional_inference", run_bidirectional_inference},
+      {"causal_diffusion_inference", run_causal_diffusion_inference},
       {"dense_attention", run_dense_attention},
       {"dense_attention_block_causal", run_dense_attention_block_causal},
       {"dense_attention_kv_cache", run_dense_attention_kv_cache},
@@ -78,6 +82,7 @@ const std::map<std::string, ParityRunner>& parity_runners() {
       {"patchify", run_patchify},
       {"rope_3d", run_rope_3d},
       {"sinusoidal_embedding", run_sinusoidal_embedding},
+      {"self_forcing_inference", run_self_forcing_inference},
       {"t5_relative_position_bucket", run_t5_relative_position_bucket},
       {"tokenizer", run_tokenizer},
       {"umt5_encode", run_umt5_encode},
