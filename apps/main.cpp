@@ -8,6 +8,7 @@
 
 #include "apps/command.h"
 #include "monarch/base/error.h"
+#include "monarch/base/heap.h"
 #include "monarch/base/log.h"
 #include "monarch/base/suggest.h"
 
@@ -106,6 +107,7 @@ void install_signal_handlers() {
 }  // namespace monarch::apps
 
 int main(int argc, char** argv) {
+  monarch::keep_freed_memory();
   monarch::apps::install_signal_handlers();
   monarch::set_log_sink([](monarch::LogLevel level, std::string_view line) {
     if (level >= monarch::LogLevel::kWarning) std::cerr << "monarch: " << line << "\n";

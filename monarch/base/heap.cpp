@@ -1,0 +1,20 @@
+#include "monarch/base/heap.h"
+
+#include <climits>
+#include <cstdlib>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+namespace monarch {
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_MAX, 0);                // large blocks come from the heap
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);    // whose end is given back only beyond 2 GiB
+  mallopt(M_TOP_PAD, 64 * 1024 * 1024);  // and which grows in large steps
+#endif
+}
+
+}  // namespace monarch
