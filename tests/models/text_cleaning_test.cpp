@@ -40,6 +40,9 @@ TEST(TextCleaning, CleansLikeTheOriginals) {
       {"caf\u00e9 \u00c5ngstr\u00f6m \u00bd \u20ac5",
        "caf\u00e9 \u00c5ngstr\u00f6m \u00bd \u20ac5"},
       {"NAÏVE SÃO É™", "NAÏVE SÃO É™"},
+      {"cr\u00c3\u00a8me \u4e2d", "cr\u00e8me \u4e2d"},  // a part of a line
+      {"\u00d0\u00b8\u00d0\u00b2 caf\u00e9", "\u0438\u0432 caf\u00e9"},
+      {"stra\u00c3\u0178e", "stra\u00dfe"},
       {"\u0085next", "\u2026next"},
       {"\xff\xfe bad", "\ufffd\ufffd bad"},
   };

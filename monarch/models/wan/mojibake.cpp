@@ -64,7 +64,7 @@ bool is_suspicious(std::u32string_view text, const Sequence& sequence) {
 
 std::u32string repair_mojibake(std::u32string_view text) {
   // Neighbouring sequences are decoded together if one of them is suspicious, or two have signs
-  // ("ÐŸÑ€"); all sequences are if the whole text consists of them and ASCII and one is suspicious.
+  // ("Ð¸Ð²"); all sequences are if the whole text consists of them and ASCII and one is suspicious.
   struct Run {
     size_t begin, end;
     std::u32string decoded;
