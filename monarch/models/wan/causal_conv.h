@@ -44,6 +44,19 @@ class CausalConv3d {
   Sizes padding_{}, stride_{};
 };
 
+// While one exists, this thread's convolutions and norms use Torch's operators even where our CPU
+// kernels would serve: for comparison in tests and benchmarks.
+class TorchConvGuard {
+ public:
+  TorchConvGuard();
+  ~TorchConvGuard();
+  TorchConvGuard(const TorchConvGuard&) = delete;
+  TorchConvGuard& operator=(const TorchConvGuard&) = delete;
+
+ private:
+  bool before_;
+};
+
 // A 2D convolution of each frame. Zero padding before (top, left) and behind (bottom, right) may
 // differ.
 at::Tensor conv2d_frames(const at::Tensor& x,       // [B, T, H, W, in]

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "monarch/base/error.h"
+#include "monarch/models/wan/causal_conv.h"
 #include "monarch/ops/parallel.h"
 
 namespace monarch::models {
@@ -13,6 +14,8 @@ using conv_kernels::GradientArgs;
 using conv_kernels::Kernels;
 using conv_kernels::WinogradArgs;
 using conv_kernels::WinogradProblem;
+
+thread_local bool only_torch = false;
 
 const Kernels& kernels() { return conv_kernels::best_kernels(); }
 
@@ -73,8 +76,11 @@ std::shared_ptr<const std::vector<float>> PackedConv::get(const at::Tensor& weig
   return state_->packed;
 }
 
+TorchConvGuard::TorchConvGuard() : before_(only_torch) { only_torch = true; }
+TorchConvGuard::~TorchConvGuard() { only_torch = before_; }
+
 bool kernels_serve(std::initializer_list<const at::Tensor*> tensors) {
-  return std::all_of(tensors.begin(), tensors.end(), [](const at::Tensor* tensor) {
+  return !only_torch && std::all_of(tensors.begin(), tensors.end(), [](const at::Tensor* tensor) {
     return !tensor->defined() || (tensor->device().is_cpu() && tensor->scalar_type() == at::kFloat);
   });
 }
