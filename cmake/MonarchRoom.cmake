@@ -11,6 +11,10 @@ target_compile_options(monarch_options INTERFACE -fPIC -Wall -Wextra $<$<CXX_COM
 if(MONARCH_WERROR)
   target_compile_options(monarch_options INTERFACE -Werror)
 endif()
+if(MONARCH_FUZZ)
+  # libFuzzer steers by the branches that an input takes, in the libraries too.
+  target_compile_options(monarch_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(MONARCH_SANITIZE)
   target_compile_options(monarch_options INTERFACE -fsanitize=${MONARCH_SANITIZE} -fno-omit-frame-pointer -g
                          -fno-sanitize-recover=all)

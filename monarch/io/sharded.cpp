@@ -34,12 +34,14 @@ class ShardedCheckpoint final : public Checkpoint {
   std::vector<std::shared_ptr<const Checkpoint>> shards_;
 };
 
-std::vector<fs::path> files_ending(const fs::path& folder, std::string_view ending) {
+std::vector<fs::path> matching(const fs::path& folder, std::string_view stem,
+                               std::string_view ending) {
   std::vector<fs::path> found;
   for (const auto& item : fs::directory_iterator(folder)) {
     const std::string name = item.path().filename().string();
     // Hidden names are downloads and writes that have not finished.
-    if (name.ends_with(ending) && !name.starts_with('.')) found.push_back(item.path());
+    if (name.starts_with(stem) && name.ends_with(ending) && !name.starts_with('.'))
+      found.push_back(item.path());
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -99,15 +101,15 @@ std::shared_ptr<const Checkpoint> open_indexed(const fs::path& index, const fs::
 
 }  // namespace
 
-std::shared_ptr<const Checkpoint> open_sharded(const fs::path& folder) {
-  const std::vector<fs::path> indices = files_ending(folder, kIndexEnding);
+std::shared_ptr<const Checkpoint> open_sharded(const fs::path& folder, std::string_view stem) {
+  const std::vector<fs::path> indices = matching(folder, stem, kIndexEnding);
   MONARCH_CHECK(indices.size() <= 1, "[monarch_io] ", folder.string(), " has ", indices.size(),
                 " index files (", indices[0].filename().string(), ", ",
                 indices[1].filename().string(), "); one was expected");
   if (!indices.empty()) return open_indexed(indices[0], folder);
-  const std::vector<fs::path> files = files_ending(folder, ".safetensors");
+  const std::vector<fs::path> files = matching(folder, stem, ".safetensors");
   MONARCH_CHECK_CODE(!files.empty(), kNotFound, "[monarch_io] the folder ", folder.string(),
-                     " has no .safetensors file");
+                     " has no file ", stem, "*.safetensors");
   return std::make_shared<ShardedCheckpoint>(open_all(files), folder.string());
 }
 

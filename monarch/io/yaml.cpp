@@ -1,8 +1,9 @@
 #include "monarch/io/yaml.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
-#include <set>
+#include <sstream>
 
 #include "monarch/base/error.h"
 #include "monarch/io/text.h"
@@ -70,6 +71,32 @@ class Converter {
   std::size_t num_nodes_ = 0;
 };
 
+// Receives a document and drops it.
+class NoEvents final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& /*mark*/, YAML::anchor_t /*anchor*/) override {}
+  void OnAlias(const YAML::Mark& /*mark*/, YAML::anchor_t /*anchor*/) override {}
+  void OnScalar(const YAML::Mark& /*mark*/, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
+                const std::string& /*value*/) override {}
+  void OnSequenceStart(const YAML::Mark& /*mark*/, const std::string& /*tag*/,
+                       YAML::anchor_t /*anchor*/, YAML::EmitterStyle::value /*style*/) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& /*mark*/, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
+                  YAML::EmitterStyle::value /*style*/) override {}
+  void OnMapEnd() override {}
+};
+
+// Whether anything follows the first document. yaml-cpp's own LoadAll never returns for ",!s": its
+// parser does not advance over such a stray character.
+bool has_second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  NoEvents events;
+  return parser.HandleNextDocument(events) && parser.HandleNextDocument(events);
+}
+
 }  // namespace
 
 bool has_yaml() { return true; }
@@ -80,10 +107,10 @@ Json parse_yaml(std::string_view text, const std::string& where) {
   MONARCH_CHECK(is_valid_utf8(text) && text.find('\0') == std::string_view::npos, "[config] ",
                 where, " is not a UTF-8 text");
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    MONARCH_CHECK(documents.size() <= 1, "[config] ", where, " holds ", documents.size(),
-                  " documents; one was expected");
-    return documents.empty() ? Json() : Converter(where).convert(documents.front(), 0);
+    const std::string whole(text);
+    MONARCH_CHECK(!has_second_document(whole), "[config] ", where,
+                  " holds more than one document, or stray characters after the first");
+    return Converter(where).convert(YAML::Load(whole), 0);
   } catch (const YAML::Exception& error) {
     fail(ErrorCode::kInvalidArgument, "[config] ", where, " line ", error.mark.line + 1,
          ", column ", error.mark.column + 1, ": ", error.msg);

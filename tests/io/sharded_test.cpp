@@ -40,7 +40,7 @@ TEST(Sharded, NamesWhatIsWrong) {
   const TemporaryFolder folder;
   const auto open = [&] { open_checkpoint(folder.path()); };
   const auto index = folder / "m.safetensors.index.json";
-  expect_error(open, ErrorCode::kNotFound, {"has no .safetensors file"});
+  expect_error(open, ErrorCode::kNotFound, {"has no file *.safetensors"});
   write_one(folder / "m-1.safetensors", "a", 1);
   write_raw(
       index,
