@@ -2,7 +2,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/io/parity_case.h"
-#include "monarch/models/wan/checkpoint_names.h"
+#include "monarch/models/wan/wan_names.h"
 #include "monarch/models/wan/dit.h"
 #include "monarch/models/wan/tensors.h"
 #include "monarch/models/wan/umt5.h"

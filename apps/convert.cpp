@@ -8,7 +8,7 @@
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
 #include "monarch/io/convert.h"
-#include "monarch/models/wan/checkpoint_names.h"
+#include "monarch/models/wan/wan_names.h"
 
 namespace monarch::apps {
 namespace {

@@ -14,7 +14,7 @@
 #include "monarch/io/sha256.h"
 #include "monarch/io/video.h"
 #include "monarch/io/yaml.h"
-#include "monarch/models/wan/checkpoint_names.h"
+#include "monarch/models/wan/wan_names.h"
 #include "monarch/models/wan/config.h"
 #include "monarch/models/wan/model_folder.h"
 
