@@ -1,0 +1,48 @@
+// Bidirectional flow matching of the shapes model's denoiser.
+//
+// x_t = (1 - sigma) x0 + sigma noise; loss = mean (flow(x_t, 1000 sigma, caption) - (noise -
+// x0))^2, with sigma = k u / (1 + (k - 1) u), u uniform and spread evenly over the batch. Captions
+// are worded anew every time; one of ten is empty, for guidance.
+#pragma once
+
+#include "monarch/models/wan/dit.h"
+#include "monarch/models/wan/tokenizer.h"
+#include "monarch/models/wan/umt5.h"
+#include "monarch/training/data/latent_pool.h"
+#include "monarch/training/trainer.h"
+
+namespace monarch::training {
+
+struct ShapesDitOptions {
+  models::WanConfig model;
+  int64_t batch = 16;
+  double shift = 4.0;
+  double caption_dropout = 0.1;
+  std::uint64_t seed = 1;
+};
+
+// The sizes of the shapes model's denoiser, Monarch attention off.
+models::WanConfig shapes_wan_config();
+
+class ShapesDitRecipe : public Recipe {
+ public:
+  // `initial`: parameters to start from, or empty for random ones. The other arguments must outlive
+  // the recipe.
+  ShapesDitRecipe(ShapesDitOptions options, const LatentPool& pool,
+                  const models::Tokenizer& tokenizer, const models::Umt5Encoder& text,
+                  models::TensorMap initial = {});
+  std::string name() const override { return "dit"; }
+  const models::TensorMap& parameters() const override { return parameters_; }
+  at::Tensor loss(const models::TensorMap& parameters, int64_t step, int64_t part,
+                  int64_t parts) const override;
+  int64_t samples_per_step() const override { return options_.batch; }
+
+ private:
+  ShapesDitOptions options_;
+  const LatentPool& pool_;
+  const models::Tokenizer& tokenizer_;
+  const models::Umt5Encoder& text_;
+  models::TensorMap parameters_;
+};
+
+}  // namespace monarch::training

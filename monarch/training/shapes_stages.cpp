@@ -1,0 +1,193 @@
+#include "monarch/training/shapes_stages.h"
+
+#include <fstream>
+
+#include "monarch/base/error.h"
+#include "monarch/base/log.h"
+#include "monarch/models/wan/vae.h"
+#include "monarch/training/checkpoint.h"
+#include "monarch/training/recipes/shapes_dit.h"
+#include "monarch/training/recipes/text.h"
+#include "monarch/training/recipes/tokenizer.h"
+#include "monarch/training/recipes/vae.h"
+
+namespace monarch::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path tokenizer_path(const fs::path& folder) {
+  return folder / "google" / "umt5-shapes" / "spiece.model";
+}
+
+void need(const fs::path& file, const std::string& stage) {
+  MONARCH_CHECK_CODE(fs::exists(file), kNotFound, "[monarch_training] ", file.string(),
+                     " is missing; run --stage ", stage, " with the same --out first");
+}
+
+// The averaged weights of a stage that was trained before.
+models::TensorMap trained(const fs::path& folder, const std::string& stage) {
+  const fs::path file = folder / (stage + ".state.safetensors");
+  need(file, stage);
+  return take_prefix(load_tensors(file).tensors, "ema.");
+}
+
+// Settings of `monarch generate` for this model; commented, so text instead of a library's output.
+std::string generate_yaml(const ShapesStageOptions& options) {
+  return str_cat(
+      "# What `monarch generate` does with this model unless told otherwise.\n",
+      "width: ", options.width, "\nheight: ", options.height, "\nnum_frames: ", options.frames,
+      "\nfps: 12\n", "negative_prompt: ''        # one caption of ten was empty in training\n",
+      "guidance_scale: 3.0\nsample_solver: unipc\nsampling_steps: 20\nsample_shift: 4.0\n",
+      "monarch_args: {enable: true, num_iters: 1, f_tied: 1, h_reduce: 1, w_reduce: 1}");
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text << '\n';
+  file.flush();
+  MONARCH_CHECK_CODE(file.good(), kIo, "[monarch_training] cannot write ", path.string());
+}
+
+Json read_json(const fs::path& path) {
+  std::ifstream file(path);
+  return Json::parse(file);
+}
+
+TrainerOptions trainer_options(const ShapesStageOptions& options, int64_t steps, double lr) {
+  TrainerOptions trainer;
+  trainer.out = options.out;
+  trainer.steps = options.steps > 0 ? options.steps : steps;
+  trainer.lr = options.lr > 0 ? options.lr : lr;
+  trainer.decay_from = options.decay_from;
+  trainer.resume = options.resume;
+  trainer.workers = options.workers;
+  trainer.stop = options.stop;
+  return trainer;
+}
+
+models::Umt5Config text_config(const models::Tokenizer& tokenizer) {
+  models::Umt5Config config = shapes_umt5_config();
+  config.vocab_size = tokenizer.vocab_size();
+  return config;
+}
+
+models::Tokenizer open_tokenizer(const fs::path& folder) {
+  need(tokenizer_path(folder), "tokenizer");
+  return models::Tokenizer(tokenizer_path(folder), shapes_umt5_config().seq_len);
+}
+
+}  // namespace
+
+void train_tokenizer_stage(const ShapesStageOptions& options) {
+  train_tokenizer(tokenizer_path(options.out), {.seed = options.seed});
+  log_info("tokenizer of ", open_tokenizer(options.out).vocab_size(), " pieces");
+}
+
+TrainingResult train_text_stage(const ShapesStageOptions& options) {
+  need(tokenizer_path(options.out), "tokenizer");
+  TextRecipe recipe({.tokenizer = tokenizer_path(options.out),
+                     .umt5 = shapes_umt5_config(),
+                     .batch = options.batch > 0 ? options.batch : 64,
+                     .seed = options.seed});
+  TrainerOptions trainer = trainer_options(options, 3200, 2e-3);
+  trainer.ema_decay = 0.99;
+  TrainingResult result = train(recipe, trainer);
+  const ShapesOptions held_out{.two_shapes = 0.5F, .split = ShapesSplit::kHeldOut};
+  for (const auto& [name, share] : recipe.accuracy(
+           result.average, ShapesDataset(held_out, mix_seed(options.seed, 4242)), 1000)) {
+    log_info("held-out captions, ", name, ": ", 100 * share, " % right");
+  }
+  return result;
+}
+
+TrainingResult train_vae_stage(const ShapesStageOptions& options) {
+  MONARCH_CHECK(!options.decoder_only || !options.init.empty(),
+                "[monarch_training] --decoder-only needs --init, the state whose encoder is kept");
+  models::TensorMap initial;
+  if (!options.init.empty()) initial = take_prefix(load_tensors(options.init).tensors, "ema.");
+  VaeRecipe recipe({.vae = {},
+                    .batch = options.batch > 0 ? options.batch : 4,
+                    .crop = options.crop,
+                    .frames = options.frames,
+                    .seed = options.seed,
+                    .decoder_only = options.decoder_only},
+                   initial);
+  TrainingResult result = train(recipe, trainer_options(options, 2000, 4e-3));
+  if (options.decoder_only) return result;  // the latents are what they were
+  const ShapesDataset data({.width = 160, .height = 96}, options.seed + 2);
+  const LatentStatistics statistics =
+      measure_latents({}, result.average, data, options.statistics_videos);
+  models::VaeConfig config;
+  config.dim = VaeClipConfig().dim;
+  config.latent_mean = statistics.mean;
+  config.latent_std = statistics.deviation;
+  write_text(options.out / "vae_config.json", config.to_json().dump(2));
+  return result;
+}
+
+TrainingResult train_dit_stage(const ShapesStageOptions& options) {
+  const models::Tokenizer tokenizer = open_tokenizer(options.out);
+  const models::Umt5Encoder text(text_config(tokenizer),
+                                 encoder_parameters(trained(options.out, "text")));
+  need(options.out / "vae_config.json", "vae");
+  const auto vae_config = models::VaeConfig::from_json(read_json(options.out / "vae_config.json"));
+  const models::WanVae vae(vae_config, trained(options.out, "vae"), models::VaePart::kEncoder);
+  const ShapesDataset data(
+      {.width = options.width, .height = options.height, .frames = options.frames}, options.seed);
+  const std::string size = str_cat(options.width, "x", options.height, "x", options.frames);
+  const LatentPool pool(options.out / ("latents-" + size + ".bin"),
+                        str_cat("shapes ", size, " seed ", options.seed), data, options.pool,
+                        {vae_config.z_dim, vae_config.num_latent_frames(options.frames),
+                         options.height / 8, options.width / 8},
+                        [&](const at::Tensor& video) { return vae.encode(video.unsqueeze(0))[0]; });
+  ShapesDitOptions recipe_options{.model = shapes_wan_config(),
+                                  .batch = options.batch > 0 ? options.batch : 16,
+                                  .seed = options.seed};
+  recipe_options.model.monarch.enable = options.monarch;
+  models::TensorMap initial;
+  if (!options.init.empty()) initial = take_prefix(load_tensors(options.init).tensors, "param.");
+  ShapesDitRecipe recipe(recipe_options, pool, tokenizer, text, initial);
+  TrainerOptions trainer = trainer_options(options, 2200, 2e-3);
+  trainer.ema_decay = 0.998;
+  trainer.adamw.beta2 = 0.98;
+  trainer.muon = [](const std::string& name) {
+    return name.starts_with("blocks.") || name.starts_with("text_embedding.");
+  };
+  return train(recipe, trainer);
+}
+
+void export_shapes_model(const ShapesStageOptions& options, const fs::path& model) {
+  const models::Tokenizer tokenizer = open_tokenizer(options.out);
+  const models::Umt5Config text = text_config(tokenizer);
+  const models::WanConfig transformer = shapes_wan_config();
+  fs::create_directories(tokenizer_path(model).parent_path());
+  fs::copy_file(tokenizer_path(options.out), tokenizer_path(model),
+                fs::copy_options::overwrite_existing);
+  need(options.out / "vae_config.json", "vae");
+  fs::copy_file(options.out / "vae_config.json", model / "vae_config.json",
+                fs::copy_options::overwrite_existing);
+  save_tensors(model / "Wan2.1_VAE.safetensors",
+               cast_tensors(trained(options.out, "vae"), at::kHalf));
+  save_tensors(model / "models_t5_umt5-shapes-enc.safetensors",
+               cast_tensors(encoder_parameters(trained(options.out, "text")), at::kHalf));
+  save_tensors(model / "diffusion_pytorch_model.safetensors",
+               cast_tensors(trained(options.out, "dit"), at::kHalf));
+  write_text(model / "generate.yaml", generate_yaml(options));
+  write_text(model / "text_encoder_config.json", text.to_json().dump(2));
+  write_text(model / "config.json", Json{{"_class_name", "WanModel"},
+                                         {"model_type", transformer.model_type},
+                                         {"dim", transformer.dim},
+                                         {"ffn_dim", transformer.ffn_dim},
+                                         {"freq_dim", transformer.freq_dim},
+                                         {"text_dim", transformer.text_dim},
+                                         {"text_len", transformer.text_len},
+                                         {"in_dim", transformer.in_dim},
+                                         {"out_dim", transformer.out_dim},
+                                         {"num_heads", transformer.num_heads},
+                                         {"num_layers", transformer.num_layers},
+                                         {"eps", transformer.eps}}
+                                        .dump(2));
+}
+
+}  // namespace monarch::training
