@@ -21,9 +21,11 @@ struct CommandFailed {
 // Each registers one subcommand; the subcommand's callback does the work and throws monarch::Error
 // or CommandFailed.
 void add_convert(CLI::App& app);
+void add_evaluate(CLI::App& app);
 void add_init(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_parity(CLI::App& app);
+void add_train(CLI::App& app);
 void add_verify(CLI::App& app);
 
 // True once Ctrl-C (SIGINT) or SIGTERM arrived; a second one ends the process at once.

@@ -1,0 +1,106 @@
+// `monarch train`: recipes, by name. So far one: the shapes model, stage by stage.
+#include <ATen/Parallel.h>
+
+#include <iostream>
+#include <memory>
+
+#include "apps/command.h"
+#include "monarch/base/error.h"
+#include "monarch/base/log.h"
+#include "monarch/training/loss_curve.h"
+#include "monarch/training/shapes_stages.h"
+
+namespace monarch::apps {
+namespace {
+
+struct TrainArguments {
+  std::string recipe, stage, out, init, model = "models/shapes", size, attention = "monarch";
+  training::ShapesStageOptions options;
+};
+
+void parse_size(const std::string& size, training::ShapesStageOptions& options) {
+  if (size.empty()) return;
+  const std::size_t cross = size.find('x');
+  try {
+    options.width = std::stoi(size.substr(0, cross));
+    options.height = std::stoi(size.substr(cross + 1));
+  } catch (const std::exception&) {
+    options.width = 0;
+  }
+  MONARCH_CHECK(cross != std::string::npos && options.width > 0 && options.width % 16 == 0 &&
+                    options.height > 0 && options.height % 16 == 0,
+                "[train] --size must be WIDTHxHEIGHT, multiples of 16 (256x160, say), but is '",
+                size, "'");
+}
+
+void run_train(TrainArguments& a) {
+  parse_size(a.size, a.options);
+  a.options.out = a.out;
+  a.options.init = a.init;
+  a.options.monarch = a.attention == "monarch";
+  a.options.stop = [] { return interrupted(); };
+  set_log_sink([](LogLevel /*level*/, std::string_view line) { std::cerr << line << std::endl; });
+  training::TrainingResult result;
+  if (a.stage == "tokenizer") {
+    training::train_tokenizer_stage(a.options);
+  } else if (a.stage == "export") {
+    training::export_shapes_model(a.options, a.model);
+    std::cout << "model written to " << a.model << '\n';
+  } else {
+    result = a.stage == "text"  ? training::train_text_stage(a.options)
+             : a.stage == "vae" ? training::train_vae_stage(a.options)
+                                : training::train_dit_stage(a.options);
+    training::draw_loss_curve(a.options.out / (a.stage + ".loss.jsonl"),
+                              a.options.out / (a.stage + ".loss.svg"));
+    std::cout << a.stage << ": " << result.step << " steps, loss " << result.loss
+              << (result.stopped ? "; stopped, go on with --resume" : "") << '\n';
+  }
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto a = std::make_shared<TrainArguments>();
+  CLI::App* command = app.add_subcommand("train", "train a model; resumable, on CPU");
+  command->add_option("recipe", a->recipe, "what to train: shapes")
+      ->required()
+      ->check(CLI::IsMember({"shapes"}));
+  command->add_option("--stage", a->stage, "tokenizer, text, vae, dit, then export")
+      ->required()
+      ->check(CLI::IsMember({"tokenizer", "text", "vae", "dit", "export"}));
+  command->add_option("--out", a->out, "working folder: states, latents, loss curves")->required();
+  command->add_flag("--resume", a->options.resume, "continue from the saved state; exact");
+  command->add_option("--steps", a->options.steps, "steps in total, resumed runs included");
+  command->add_option("--batch", a->options.batch, "samples a step");
+  command->add_option("--lr", a->options.lr, "peak learning rate");
+  command
+      ->add_option("--decay-from", a->options.decay_from,
+                   "part of the steps after which the rate falls")
+      ->capture_default_str();
+  command->add_option("--workers", a->options.workers, "threads, each with a part of the batch")
+      ->capture_default_str();
+  command->add_option("--seed", a->options.seed, "seed of data, noise and first weights")
+      ->capture_default_str();
+  command->add_option("--crop", a->options.crop, "vae: pixels of a square clip")
+      ->capture_default_str();
+  command->add_flag("--decoder-only", a->options.decoder_only,
+                    "vae: train the decoder of --init, keep its encoder");
+  command->add_option("--frames", a->options.frames, "vae, dit: pixel frames, 1 + 4n")
+      ->capture_default_str();
+  command->add_option("--size", a->size, "dit: WIDTHxHEIGHT in pixels (256x160)");
+  command->add_option("--attention", a->attention, "dit: monarch or dense")
+      ->check(CLI::IsMember({"monarch", "dense"}))
+      ->capture_default_str();
+  command->add_option("--pool", a->options.pool, "dit: videos whose latents are kept")
+      ->capture_default_str();
+  command->add_option("--init", a->init,
+                      "dit, vae --decoder-only: a saved state to take the first weights from");
+  command->add_option("--model", a->model, "export: the model folder to write")
+      ->capture_default_str();
+  command->footer(
+      "Example: monarch train shapes --stage vae --out runs/shapes\n"
+      "         monarch train shapes --stage dit --out runs/shapes --size 160x96 --resume");
+  command->callback([a] { run_train(*a); });
+}
+
+}  // namespace monarch::apps
