@@ -91,6 +91,8 @@ void add_train(CLI::App& app) {
   command->add_option("--attention", a->attention, "dit: monarch or dense")
       ->check(CLI::IsMember({"monarch", "dense"}))
       ->capture_default_str();
+  command->add_option("--shift", a->options.shift, "dit: how far noise levels lean to noisy")
+      ->capture_default_str();
   command->add_option("--pool", a->options.pool, "dit: videos whose latents are kept")
       ->capture_default_str();
   command->add_option("--init", a->init,

@@ -38,7 +38,7 @@ std::string generate_yaml(const ShapesStageOptions& options) {
       "# What `monarch generate` does with this model unless told otherwise.\n",
       "width: ", options.width, "\nheight: ", options.height, "\nnum_frames: ", options.frames,
       "\nfps: 12\n", "negative_prompt: ''        # one caption of ten was empty in training\n",
-      "guidance_scale: 3.0\nsample_solver: unipc\nsampling_steps: 20\nsample_shift: 4.0\n",
+      "guidance_scale: 2.0\nsample_solver: unipc\nsampling_steps: 20\nsample_shift: 4.0\n",
       "monarch_args: {enable: true, num_iters: 1, f_tied: 1, h_reduce: 1, w_reduce: 1}");
 }
 
@@ -143,6 +143,7 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
                         [&](const at::Tensor& video) { return vae.encode(video.unsqueeze(0))[0]; });
   ShapesDitOptions recipe_options{.model = shapes_wan_config(),
                                   .batch = options.batch > 0 ? options.batch : 16,
+                                  .shift = options.shift,
                                   .seed = options.seed};
   recipe_options.model.monarch.enable = options.monarch;
   models::TensorMap initial;

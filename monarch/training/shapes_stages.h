@@ -33,6 +33,7 @@ struct ShapesStageOptions {
   int frames = 21;                 // vae, dit: pixel frames, 1 + 4n
   int width = 256, height = 160;   // dit
   bool monarch = true;             // dit: Monarch attention (1,1,1), or dense
+  double shift = 4.0;              // dit: how far noise levels lean to noisy
   int64_t pool = 1200;             // dit: videos whose latents are kept
   std::filesystem::path init;      // vae (decoder_only), dit: a saved state to start from
 };
