@@ -1,5 +1,8 @@
 #include "monarch/pipelines/generate.h"
 
+#include <iomanip>
+#include <sstream>
+
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
 #include "monarch/pipelines/causal_diffusion.h"
@@ -24,7 +27,11 @@ class Run {
         options_(options),
         request_(request),
         sink_(request.decode ? sink : nullptr),
-        control_(control) {}
+        control_(control),
+        generator_(request.generator ? *request.generator : seeded_generator(request.seed)) {
+    MONARCH_CHECK(request.num_samples >= 1, "[monarch_pipelines] ", request.num_samples,
+                  " samples were asked for; at least 1 is needed");
+  }
 
   GenerationResult run() {
     const at::NoGradGuard no_grad;
@@ -43,6 +50,17 @@ class Run {
     return std::move(result_);
   }
 
+  GenerationResult decode_only(const at::Tensor& latents) {
+    const at::NoGradGuard no_grad;
+    const models::VaeConfig& vae = system_.vae_config();
+    MONARCH_CHECK(latents.dim() == 5 && latents.size(1) == vae.z_dim && latents.size(2) >= 1,
+                  "[monarch_pipelines] the latents have shape ", shape_string(latents.sizes()),
+                  "; [samples, ", vae.z_dim, ", frames, height, width] was expected");
+    result_.latents = latents;
+    decode_all();
+    return std::move(result_);
+  }
+
  private:
   void encode_text(GenerationMode mode) {
     control_.check();
@@ -50,20 +68,42 @@ class Run {
     const bool guided =
         (mode == GenerationMode::kDiffusion || mode == GenerationMode::kCausalDiffusion) &&
         options_.guidance_scale != 1.0;
-    std::vector<std::string> prompts = {request_.prompt};
-    if (guided) prompts.push_back(options_.negative_prompt);
-    const at::Tensor contexts = system_.encode_text(prompts);
-    context_ = contexts.narrow(0, 0, 1);
-    if (guided) negative_context_ = contexts.narrow(0, 1, 1);
+    std::vector<std::string> prompts;
+    if (!request_.context.defined()) prompts.push_back(request_.prompt);
+    if (guided && !request_.negative_context.defined()) prompts.push_back(options_.negative_prompt);
+    at::Tensor encoded;
+    if (!prompts.empty()) encoded = system_.encode_text(prompts);
+    context_ =
+        request_.context.defined() ? given_context(request_.context) : encoded.narrow(0, 0, 1);
+    if (guided) {
+      negative_context_ = request_.negative_context.defined()
+                              ? given_context(request_.negative_context)
+                              : encoded.narrow(0, encoded.size(0) - 1, 1);
+    }
     result_.text_seconds = timer.seconds();
+    if (request_.on_context) request_.on_context(context_, negative_context_);
     control_.step("text", 1, 1);
+  }
+
+  at::Tensor given_context(const at::Tensor& context) const {
+    const models::WanConfig& config = system_.transformer_config();
+    MONARCH_CHECK(context.dim() == 3 && context.size(0) == 1 &&
+                      context.size(1) <= config.text_len && context.size(2) == config.text_dim,
+                  "[monarch_pipelines] the given text embeddings have shape ",
+                  shape_string(context.sizes()), "; [1, up to ", config.text_len, ", ",
+                  config.text_dim, "] was expected");
+    return context.to(system_.tensor_options());
+  }
+
+  LatentShape batch_shape() const {
+    LatentShape shape = latent_shape(system_, options_);
+    shape.batch = request_.num_samples;
+    return shape;
   }
 
   void whole_video(GenerationMode mode) {
     const Timer timer;
-    at::Generator generator = seeded_generator(request_.seed);
-    const at::Tensor noise =
-        draw_noise(generator, latent_shape(system_, options_), system_.tensor_options());
+    const at::Tensor noise = draw_noise(generator_, batch_shape(), system_.tensor_options());
     {
       const auto model = system_.transformer(run_config(system_, options_));
       const sampling::Denoiser conditional = bind_context(*model, context_);
@@ -81,10 +121,15 @@ class Run {
             sampling::denoising_timesteps(schedule, options_.denoising_step_list,
                                           options_.warp_denoising_step, /*drop_final_zero=*/true);
         result_.latents = sample_distilled(conditional, noise, timesteps, schedule,
-                                           noise_source(generator), control_);
+                                           noise_source(generator_), control_);
       }
     }
     result_.denoise_seconds = timer.seconds();
+    if (request_.on_latents) request_.on_latents(result_.latents);
+    decode_all();
+  }
+
+  void decode_all() {
     models::VaeDecodeCache cache;
     for (std::int64_t frame = 0; sink_ != nullptr && frame < result_.latents.size(2); ++frame) {
       if (!deliver(result_.latents.narrow(2, frame, 1), cache)) break;
@@ -95,22 +140,24 @@ class Run {
   void causal_diffusion() {
     const at::Tensor initial = encode_initial();
     const models::WanConfig config = run_config(system_, options_);
-    const LatentShape shape = latent_shape(system_, options_);
+    const LatentShape shape = batch_shape();
     const auto model = system_.causal_transformer(config);
     const std::int64_t tokens = cache_frames(config, shape) * frame_tokens(config, shape);
-    models::DitCache cache(config, 1, tokens, system_.tensor_options());
+    models::DitCache cache(config, shape.batch, tokens, system_.tensor_options());
     std::optional<models::DitCache> negative_cache;
     ChunkFlow unconditional;
     if (negative_context_.defined()) {
-      negative_cache.emplace(config, 1, tokens, system_.tensor_options());
+      negative_cache.emplace(config, shape.batch, tokens, system_.tensor_options());
       unconditional = bind_cache(*model, negative_context_, *negative_cache);
     }
-    at::Generator generator = seeded_generator(request_.seed);
     LatentShape fresh = shape;
     if (initial.defined()) fresh.frames -= initial.size(2);
-    const at::Tensor noise = draw_noise(generator, fresh, system_.tensor_options());
+    const at::Tensor noise = draw_noise(generator_, fresh, system_.tensor_options());
     models::VaeDecodeCache decode_cache;
-    if (initial.defined()) deliver(initial, decode_cache);
+    if (initial.defined()) {
+      keep(initial);
+      deliver(initial, decode_cache);
+    }
     const Timer timer;
     result_.latents = sample_causal_diffusion(
         bind_cache(*model, context_, cache), unconditional, noise, initial,
@@ -118,32 +165,36 @@ class Run {
          .guidance_scale = options_.guidance_scale,
          .num_frame_per_block = options_.num_frame_per_block,
          .independent_first_frame = options_.independent_first_frame},
-        [&](const at::Tensor& chunk, std::int64_t) { return deliver(chunk, decode_cache); },
+        [&](const at::Tensor& chunk, std::int64_t) {
+          keep(chunk);
+          return deliver(chunk, decode_cache);
+        },
         control_);
     result_.denoise_seconds = timer.seconds() - result_.decode_seconds;
   }
 
   void self_forcing() {
     const at::Tensor initial = encode_initial();
-    const LatentShape shape = latent_shape(system_, options_);
+    const LatentShape shape = batch_shape();
     const auto model = system_.causal_transformer(run_config(system_, options_));
-    const Streamer streamer(*model, nullptr, stream_options(system_, options_, shape.frames));
+    StreamOptions stream = stream_options(system_, options_, shape.frames);
+    stream.shape.batch = shape.batch;
+    const Streamer streamer(*model, nullptr, stream);
     const std::int64_t given = initial.defined() ? initial.size(2) : 0;
-    StreamState state = streamer.start(context_, request_.seed, shape.frames - given);
+    StreamState state = streamer.start(context_, generator_, shape.frames - given);
     models::VaeDecodeCache decode_cache;
-    std::vector<at::Tensor> parts;
     const Timer timer;
     if (initial.defined()) {
       streamer.extend(state, initial, control_);
-      parts.push_back(initial);
+      keep(initial);
       deliver(initial, decode_cache);
     }
     while (state.num_frames() < shape.frames) {
-      parts.push_back(streamer.advance(state, control_));
+      const at::Tensor chunk = streamer.advance(state, control_);
+      keep(chunk);
       control_.step("denoise", state.num_frames(), shape.frames);
-      if (!deliver(parts.back(), decode_cache)) break;
+      if (!deliver(chunk, decode_cache)) break;
     }
-    result_.latents = at::cat(parts, 2);
     result_.denoise_seconds = timer.seconds() - result_.decode_seconds;
   }
 
@@ -168,7 +219,13 @@ class Run {
     MONARCH_CHECK(kept < latent_shape(system_, options_).frames,
                   "[monarch_pipelines] the beginning fills all ", options_.num_frames,
                   " frames; ask for more");
-    return latents.narrow(2, 0, kept);
+    return latents.narrow(2, 0, kept).expand({request_.num_samples, -1, -1, -1, -1});
+  }
+
+  // Adds a finished chunk to the result.
+  void keep(const at::Tensor& chunk) {
+    result_.latents = result_.latents.defined() ? at::cat({result_.latents, chunk}, 2) : chunk;
+    if (request_.on_latents) request_.on_latents(result_.latents);
   }
 
   bool deliver(const at::Tensor& latents, models::VaeDecodeCache& cache) {
@@ -194,6 +251,7 @@ class Run {
   const GenerationRequest& request_;
   FrameSink* sink_;
   const RunControl& control_;
+  at::Generator generator_;
   at::Tensor context_, negative_context_;
   std::shared_ptr<const models::WanVae> vae_;
   GenerationResult result_;
@@ -246,6 +304,39 @@ GenerationResult generate_video(WanSystem& system, const GenerationOptions& opti
                                 const GenerationRequest& request, FrameSink* sink,
                                 const RunControl& control) {
   return Run(system, options, request, sink, control).run();
+}
+
+GenerationResult decode_latents(WanSystem& system, const at::Tensor& latents, FrameSink* sink,
+                                const RunControl& control) {
+  const GenerationOptions options;
+  const GenerationRequest request;
+  return Run(system, options, request, sink, control).decode_only(latents);
+}
+
+double monarch_sparsity(const ops::MonarchOptions& options, const ops::Grid& grid) {
+  // A block pair of N = b1 b2 tokens holds b1 b2^2 numbers of R and b2 b1^2 of L in the place of
+  // (b1 b2)^2.
+  const ops::Blocks blocks = ops::blocks_of(grid, options);
+  return 1 - 1.0 / static_cast<double>(blocks.rows) - 1.0 / static_cast<double>(blocks.cols);
+}
+
+std::string describe_attention(const WanSystem& system, const GenerationOptions& options) {
+  const models::WanConfig config = run_config(system, options);
+  const LatentShape shape = latent_shape(system, options);
+  if (config.vmonarch) {
+    return str_cat("vmonarch, ", config.vmonarch->num_iters,
+                   " iterations, composed of Torch operators");
+  }
+  if (!config.monarch.enable) return "dense, Torch's scaled_dot_product_attention";
+  const ops::Grid grid{shape.frames, shape.height / config.patch_size[1],
+                       shape.width / config.patch_size[2]};
+  std::ostringstream percent;
+  percent << std::fixed << std::setprecision(1) << 100 * monarch_sparsity(config.monarch, grid);
+  return str_cat("monarchrt, f_tied ", config.monarch.f_tied, ", h_reduce ",
+                 config.monarch.h_reduce, ", w_reduce ", config.monarch.w_reduce, ", ",
+                 config.monarch.num_iters,
+                 config.monarch.num_iters == 1 ? " iteration, " : " iterations, ", percent.str(),
+                 " % sparse, composed of Torch operators");
 }
 
 }  // namespace monarch::pipelines

@@ -193,6 +193,8 @@ void GenerationOptions::validate(std::int64_t patch_height, std::int64_t patch_w
                 std::max<std::int64_t>(num_frames - 1, 0) / 4 * 4 + 5);
   MONARCH_CHECK(sampling_steps >= 1 && sampling_steps <= 1000, "[generate] ", sampling_steps,
                 " steps were asked for; use 1 to 1000");
+  MONARCH_CHECK(sample_solver == "unipc" || sample_solver == "dpm++" || sample_solver == "euler",
+                "[generate] unknown solver '", sample_solver, "'; use unipc, dpm++ or euler");
   MONARCH_CHECK(frames_per_second > 0 && frames_per_second <= 240, "[generate] fps ",
                 frames_per_second, " is out of range; use 1 to 240");
   const std::int64_t rows = height / patch_height;

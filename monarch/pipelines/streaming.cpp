@@ -40,9 +40,14 @@ std::int64_t Streamer::cache_frames() const {
 
 StreamState Streamer::start(const at::Tensor& context, std::uint64_t seed,
                             std::optional<std::int64_t> num_frames) const {
+  return start(context, seeded_generator(seed), num_frames);
+}
+
+StreamState Streamer::start(const at::Tensor& context, at::Generator generator,
+                            std::optional<std::int64_t> num_frames) const {
   StreamState state(models::DitCache(model_.config(), options_.shape.batch,
                                      cache_frames() * frame_tokens_, options_.tensor_options));
-  state.generator_ = seeded_generator(seed);
+  state.generator_ = std::move(generator);
   state.context_ = context;
   if (num_frames) {
     LatentShape shape = options_.shape;

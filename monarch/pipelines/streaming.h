@@ -66,6 +66,9 @@ class Streamer {
   // drawn at once, as the original does; without, each chunk draws its own.
   StreamState start(const at::Tensor& context, std::uint64_t seed,
                     std::optional<std::int64_t> num_frames = std::nullopt) const;
+  // The same with a generator that others may share.
+  StreamState start(const at::Tensor& context, at::Generator generator,
+                    std::optional<std::int64_t> num_frames = std::nullopt) const;
 
   // Continues given latents [B, C, F, H, W] (an image: F = 1; a video to extend) instead of
   // starting from nothing. Only on a fresh state.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <fstream>
 
 #include "monarch/base/error.h"
@@ -91,7 +93,9 @@ void write_tiny_system(const fs::path& folder) {
 }
 
 fs::path fresh_folder(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("monarch_pipelines_" + name);
+  // With the process number: CTest runs each case in a process of its own, several at a time.
+  const fs::path folder = fs::path(testing::TempDir()) /
+                          ("monarch_pipelines_" + name + "_" + std::to_string(::getpid()));
   fs::remove_all(folder);
   fs::create_directories(folder);
   return folder;

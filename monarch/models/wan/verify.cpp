@@ -2,12 +2,12 @@
 
 #include "monarch/base/error.h"
 #include "monarch/io/finite.h"
-#include "monarch/models/wan/wan_names.h"
 #include "monarch/models/wan/config.h"
 #include "monarch/models/wan/dit_weights.h"
 #include "monarch/models/wan/tokenizer.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/models/wan/vae.h"
+#include "monarch/models/wan/wan_names.h"
 
 namespace monarch::models {
 namespace {
