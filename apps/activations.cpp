@@ -2,11 +2,11 @@
 
 #include "monarch/base/error.h"
 #include "monarch/io/parity_case.h"
-#include "monarch/models/wan/wan_names.h"
 #include "monarch/models/wan/dit.h"
 #include "monarch/models/wan/tensors.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/models/wan/vae.h"
+#include "monarch/models/wan/wan_names.h"
 
 namespace monarch::apps {
 namespace {

@@ -103,12 +103,14 @@ void write_random(const fs::path& path, const models::ShapeMap& shapes,
       });
 }
 
-void write_json(const fs::path& path, const Json& json) {
+void write_text(const fs::path& path, const std::string& text) {
   std::ofstream file(path);
-  file << json.dump(2) << '\n';
+  file << text;
   file.flush();
   MONARCH_CHECK_CODE(file.good(), kIo, "[init] cannot write ", path.string());
 }
+
+void write_json(const fs::path& path, const Json& json) { write_text(path, json.dump(2) + "\n"); }
 
 Json transformer_json(const models::WanConfig& config) {
   return {{"_class_name", "WanModel"},
@@ -144,6 +146,10 @@ void run_init(const InitOptions& options) {
   write_random(folder / "Wan2.1_VAE.safetensors", models::parameter_shapes(sizes.vae), options);
   write_json(folder / "vae_config.json", sizes.vae.to_json());
   write_json(folder / "text_encoder_config.json", sizes.text.to_json());
+  if (options.preset == "tiny") {
+    write_text(folder / "generate.yaml",
+               "width: 128\nheight: 96\nnum_frames: 9\nsampling_steps: 3\n");
+  }
   write_json(folder / "config.json", transformer_json(sizes.transformer));
   std::cout << "random " << options.preset << " model in " << options.folder << '\n';
 }

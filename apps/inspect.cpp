@@ -14,9 +14,9 @@
 #include "monarch/io/sha256.h"
 #include "monarch/io/video.h"
 #include "monarch/io/yaml.h"
-#include "monarch/models/wan/wan_names.h"
 #include "monarch/models/wan/config.h"
 #include "monarch/models/wan/model_folder.h"
+#include "monarch/models/wan/wan_names.h"
 
 namespace monarch::apps {
 namespace {

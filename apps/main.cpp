@@ -69,10 +69,12 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "monarch 0.1.0");
   app.footer("Exit codes: 0 done, 1 the work failed, 2 the command line or the config is wrong.");
+  add_generate(app);
+  add_inspect(app);
   add_convert(app);
   add_evaluate(app);
   add_init(app);
-  add_inspect(app);
+  add_bench(app);
   add_parity(app);
   add_train(app);
   add_verify(app);

@@ -58,6 +58,7 @@ function(monarch_test name)
   endif()
   target_compile_definitions(test_${name} PRIVATE MONARCH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   include(GoogleTest)
+  # CTest runs programs side by side: one OpenMP thread each, or they wait for each other.
   gtest_discover_tests(test_${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
-                       DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 900)
+                       DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 900 ENVIRONMENT OMP_NUM_THREADS=1)
 endfunction()

@@ -1,0 +1,103 @@
+// `monarch bench`: verifies, then times.
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+#include <iostream>
+#include <memory>
+
+#include "apps/bench/works.h"
+#include "apps/command.h"
+
+namespace monarch::apps {
+namespace {
+
+struct BenchArguments {
+  BenchOptions bench;
+  AttentionBench attention;
+  VaeBench vae;
+  std::string grid = "30x52", latent = "30x52";
+};
+
+void parse_grid(const std::string& text, const char* flag, std::int64_t& rows,
+                std::int64_t& columns) {
+  int first = 0;
+  int second = 0;
+  char rest = 0;
+  MONARCH_CHECK(
+      std::sscanf(text.c_str(), "%dx%d%c", &first, &second, &rest) == 2 && first > 0 && second > 0,
+      "[bench] ", flag, ' ', text, " is not ROWSxCOLUMNS; for example 30x52");
+  rows = first;
+  columns = second;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto a = std::make_shared<BenchArguments>();
+  CLI::App* bench =
+      app.add_subcommand("bench", "time attention, layers and stages; each is verified first");
+  bench->require_subcommand(1);
+  auto add = [&](const char* name, const char* summary,
+                 const std::function<void(BenchReport&)>& work) {
+    CLI::App* command = bench->add_subcommand(name, summary);
+    command->add_option("--threads", a->bench.threads, "CPU threads")
+        ->check(CLI::Range(1, 1024))
+        ->capture_default_str();
+    command->add_option("--repeats", a->bench.repeats, "timed runs of each implementation")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    command->add_flag("--json", a->bench.json, "one JSON object a line");
+    command->callback([a, work] {
+      at::set_num_threads(static_cast<int>(a->bench.threads));
+      BenchReport report(a->bench, std::cout);
+      work(report);
+    });
+    return command;
+  };
+  CLI::App* attention = add("attention", "Monarch and dense attention", [a](BenchReport& report) {
+    parse_grid(a->grid, "--grid", a->attention.rows, a->attention.columns);
+    bench_attention(report, a->attention);
+  });
+  attention->add_option("--preset", a->attention.preset, "monarchrt, vmonarch or dense")
+      ->capture_default_str();
+  attention->add_option("--query-frames", a->attention.query_frames)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  attention->add_option("--kv-frames", a->attention.kv_frames)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  attention->add_option("--grid", a->grid, "token rows x columns of a frame")
+      ->capture_default_str();
+  attention->add_option("--heads", a->attention.heads)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  attention->add_option("--head-dim", a->attention.head_dim)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  attention->add_option("--f-tied", a->attention.monarch.f_tied)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  attention->add_option("--h-reduce", a->attention.monarch.h_reduce)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  attention->add_option("--w-reduce", a->attention.monarch.w_reduce)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add("layer", "one transformer layer at 1.3B widths",
+      [](BenchReport& report) { bench_layer(report); });
+  add("text", "one UMT5-XXL layer", [](BenchReport& report) { bench_text(report); });
+  CLI::App* vae = add("vae", "VAE decode and encode", [a](BenchReport& report) {
+    parse_grid(a->latent, "--latent", a->vae.latent_height, a->vae.latent_width);
+    bench_vae(report, a->vae);
+  });
+  vae->add_option("--width", a->vae.width, "base width of the network; published: 96")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  vae->add_option("--frames", a->vae.latent_frames, "latent frames")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  vae->add_option("--latent", a->latent, "latent rows x columns")->capture_default_str();
+  bench->footer("Example: monarch bench attention --kv-frames 21 --json");
+}
+
+}  // namespace monarch::apps

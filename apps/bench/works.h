@@ -1,0 +1,39 @@
+// The works that `monarch bench` knows.
+#pragma once
+
+#include <string>
+
+#include "apps/bench/harness.h"
+#include "monarch/ops/monarch_options.h"
+
+namespace monarch::apps {
+
+struct AttentionBench {
+  std::string preset = "monarchrt";  // or "vmonarch", "dense"
+  std::int64_t query_frames = 3;
+  std::int64_t kv_frames = 21;
+  std::int64_t rows = 30, columns = 52;  // tokens of a frame
+  std::int64_t heads = 2;
+  std::int64_t head_dim = 128;
+  ops::MonarchOptions monarch;
+  ops::VMonarchOptions vmonarch;
+};
+
+// Against Torch's dense attention of the same tokens, with a 2048^3 matrix product for scale.
+void bench_attention(BenchReport& report, const AttentionBench& options);
+
+// One layer of the 1.3B transformer over 3 frames of 30x52 tokens, dense and Monarch.
+void bench_layer(BenchReport& report);
+
+// One layer of UMT5-XXL over 512 tokens.
+void bench_text(BenchReport& report);
+
+// Decode of `latent_frames` latent frames of latent_height x latent_width, and encode of the same
+// video.
+struct VaeBench {
+  std::int64_t width = 96;  // base width of the network
+  std::int64_t latent_frames = 3, latent_height = 30, latent_width = 52;
+};
+void bench_vae(BenchReport& report, const VaeBench& options);
+
+}  // namespace monarch::apps

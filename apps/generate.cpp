@@ -1,0 +1,275 @@
+// `monarch generate`: prompt in, video out. Parses, calls pipelines, writes files, prints times.
+#include <ATen/Parallel.h>
+
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <sstream>
+
+#include "apps/command.h"
+#include "apps/generate/arguments.h"
+#include "apps/generate/estimate.h"
+#include "apps/generate/tensor_files.h"
+#include "apps/generate/video_sink.h"
+#include "apps/progress.h"
+#include "monarch/base/error.h"
+#include "monarch/base/timer.h"
+#include "monarch/pipelines/generate.h"
+
+namespace monarch::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using pipelines::GenerationOptions;
+
+at::ScalarType scalar_type(const std::string& dtype) {
+  return dtype == "bf16" ? at::kBFloat16 : dtype == "f16" ? at::kHalf : at::kFloat;
+}
+
+at::Device device_of(const std::string& name) {
+  MONARCH_CHECK(name == "cpu" || name.starts_with("cuda"), "[generate] unknown device '", name,
+                "'; use cpu or cuda");
+  MONARCH_CHECK_CODE(name == "cpu" || at::hasCUDA(), kUnsupported, "[generate] --device ", name,
+                     ": this build has no CUDA or there is no GPU; build with the preset 'cuda', "
+                     "or use --device cpu");
+  return at::Device(name);
+}
+
+pipelines::WanSystemOptions system_options(const GenerateArguments& a) {
+  pipelines::WanSystemOptions options;
+  options.dtype = scalar_type(a.dtype);
+  options.device = device_of(a.device);
+  options.low_memory = a.low_memory;
+  options.generator_checkpoint = a.checkpoint;
+  options.generator_weights =
+      a.use_ema ? models::GeneratorWeights::kAveraged : models::GeneratorWeights::kRaw;
+  return options;
+}
+
+// A prompt as a file name: the originals take its first 100 characters; a slash would leave the
+// folder.
+std::string file_stem(const std::string& prompt) {
+  std::string stem;
+  std::size_t characters = 0;
+  for (const char byte : prompt) {
+    if ((static_cast<unsigned char>(byte) & 0xC0U) != 0x80U && ++characters > 100)
+      break;  // not a continuation byte
+    stem += byte == '/' || static_cast<unsigned char>(byte) < 0x20 ? '_' : byte;
+  }
+  return stem;
+}
+
+// Where the samples of one prompt go.
+std::vector<fs::path> output_paths(const GenerateArguments& a, const PromptItem& item,
+                                   bool single_prompt) {
+  std::vector<fs::path> paths;
+  for (std::int64_t sample = 0; sample < a.num_samples; ++sample) {
+    if (!a.output_folder.empty()) {
+      const std::string name =
+          a.save_with_index ? str_cat(item.index, '-', sample, '_', a.use_ema ? "ema" : "regular")
+                            : str_cat(file_stem(item.prompt), '-', sample);
+      paths.push_back(fs::path(a.output_folder) / (name + ".mp4"));
+      continue;
+    }
+    fs::path path = a.output.empty() ? "video.mp4" : a.output;
+    if (!single_prompt || a.num_samples > 1) {
+      std::string suffix = single_prompt ? "" : str_cat('-', item.index);
+      if (a.num_samples > 1) suffix += str_cat('-', sample);
+      path = path.parent_path() / (path.stem().string() + suffix + path.extension().string());
+    }
+    paths.push_back(path);
+  }
+  return paths;
+}
+
+// Fails before any work if the outputs cannot be written.
+void check_outputs(const std::vector<fs::path>& paths, std::int64_t width, std::int64_t height,
+                   double fps) {
+  for (const fs::path& path : paths) {
+    const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
+    std::error_code error;
+    fs::create_directories(folder, error);
+    MONARCH_CHECK_CODE(!error, kIo, "[generate] cannot make the folder ", folder.string(), ": ",
+                       error.message());
+    // Opened and dropped: nothing stays behind, but an unwritable place or an impossible size shows
+    // before the work instead of after it.
+    io::open_video_writer(path, width, height, fps);
+  }
+}
+
+void print_result(const GenerateArguments& a, const GenerationOptions& options,
+                  const PromptItem& item, const std::vector<fs::path>& paths,
+                  const pipelines::GenerationResult& result, const VideoSink& sink, double total) {
+  if (a.json) {
+    Json files = Json::array();
+    for (const fs::path& path : paths) files.push_back(path.string());
+    std::cout << Json{{"files", files},
+                      {"prompt", item.text},
+                      {"frames", result.num_frames},
+                      {"width", options.width},
+                      {"height", options.height},
+                      {"mode", pipelines::generation_mode_name(options.mode())},
+                      {"attention", pipelines::attention_preset_name(options.attention)},
+                      {"text_seconds", result.text_seconds},
+                      {"denoise_seconds", result.denoise_seconds},
+                      {"decode_seconds", result.decode_seconds - sink.encode_seconds()},
+                      {"encode_seconds", sink.encode_seconds()},
+                      {"seconds", total},
+                      {"peak_memory_bytes", peak_memory_bytes()}}
+                     .dump()
+              << std::endl;
+    return;
+  }
+  for (const fs::path& path : paths) std::cout << path.string() << '\n';
+  std::cout << "  " << result.num_frames << " frames of " << options.width << "x" << options.height
+            << ", " << pipelines::attention_preset_name(options.attention) << " attention: text "
+            << format_duration(result.text_seconds) << ", denoise "
+            << format_duration(result.denoise_seconds) << ", decode "
+            << format_duration(result.decode_seconds - sink.encode_seconds()) << ", encode "
+            << format_duration(sink.encode_seconds()) << ", in all " << format_duration(total)
+            << " with loading; peak memory " << format_bytes(peak_memory_bytes()) << std::endl;
+}
+
+// Progress of the stages of one video on stderr.
+class StageProgress {
+ public:
+  explicit StageProgress(bool quiet) : quiet_(quiet) {}
+  void operator()(const pipelines::StepEvent& event) {
+    if (!progress_ || event.stage != stage_) {
+      stage_ = event.stage;
+      progress_ = std::make_unique<Progress>(stage_, event.total, quiet_);
+    }
+    progress_->advance(event.done);
+  }
+
+ private:
+  bool quiet_;
+  std::string stage_;
+  std::unique_ptr<Progress> progress_;
+};
+
+class Generation {
+ public:
+  explicit Generation(const GenerateArguments& arguments) : a_(arguments) {}
+
+  void run() {
+    if (a_.threads > 0) at::set_num_threads(static_cast<int>(a_.threads));
+    options_ = resolve_options(a_);
+    options_.validate();
+    MONARCH_CHECK(options_.causal || (a_.image.empty() && a_.video.empty()),
+                  "[generate] --image and --video need a causal model; this configuration is for ",
+                  pipelines::generation_mode_name(options_.mode()));
+    pipelines::WanSystem system(resolve_model(a_), system_options(a_));
+    if (a_.dry_run) {
+      const Json estimate = estimate_run(system, options_, a_.num_samples);
+      std::cout << (a_.json ? estimate.dump()
+                            : "expected, not run:\n" + describe_estimate(estimate))
+                << std::endl;
+      return;
+    }
+    if (a_.verbose) describe(system);
+    const std::vector<PromptItem> items =
+        a_.latents.empty() ? read_prompt_items(a_) : std::vector<PromptItem>{{0, a_.latents, ""}};
+    for (const PromptItem& item : items)
+      check_outputs(output_paths(a_, item, items.size() == 1), options_.width, options_.height,
+                    options_.frames_per_second);
+    // The originals draw all videos of a run from one generator; otherwise a video depends on its
+    // seed alone.
+    const bool one_stream = !a_.output_folder.empty() && !a_.prompt_file.empty();
+    const std::uint64_t seed =
+        a_.seed + (one_stream ? static_cast<std::uint64_t>(process_rank().rank) : 0);
+    at::Generator shared = pipelines::seeded_generator(seed);
+    for (const PromptItem& item : items) {
+      one_video(system, item, output_paths(a_, item, items.size() == 1),
+                one_stream ? shared : pipelines::seeded_generator(seed));
+    }
+  }
+
+ private:
+  void describe(const pipelines::WanSystem& system) const {
+    const models::WanConfig config = pipelines::run_config(system, options_);
+    std::cerr << "model " << system.folder().string() << ": " << config.num_layers
+              << " layers of width " << config.dim << ", "
+              << pipelines::generation_mode_name(options_.mode()) << ", " << a_.dtype << " on "
+              << a_.device << ", " << at::get_num_threads()
+              << " threads\nattention: " << pipelines::describe_attention(system, options_) << '\n';
+  }
+
+  at::Tensor initial_video() const {
+    if (!a_.image.empty()) return read_frames(a_.image, options_.width, options_.height, 1);
+    if (!a_.video.empty())
+      return read_frames(a_.video, options_.width, options_.height, options_.num_frames);
+    return {};
+  }
+
+  void one_video(pipelines::WanSystem& system, const PromptItem& item,
+                 const std::vector<fs::path>& paths, const at::Generator& generator) {
+    const Timer timer;
+    VideoSink sink(paths, options_.frames_per_second);
+    const fs::path latents_path = a_.save_latents.empty()
+                                      ? fs::path(paths.front().string() + ".latents.safetensors")
+                                      : fs::path(a_.save_latents);
+    bool latents_saved = false;
+    pipelines::GenerationResult result;
+    StageProgress progress(a_.json);
+    pipelines::RunControl control;
+    control.on_step = std::ref(progress);
+    control.cancelled = interrupted;
+    try {
+      if (!a_.latents.empty()) {
+        result = pipelines::decode_latents(
+            system, load_tensor(a_.latents, "latents").to(system.tensor_options()), &sink, control);
+      } else {
+        pipelines::GenerationRequest request{.prompt = item.text,
+                                             .num_samples = a_.num_samples,
+                                             .generator = generator,
+                                             .initial_video = initial_video()};
+        if (!a_.embeddings.empty()) {
+          request.context = load_tensor(a_.embeddings, "context");
+          request.negative_context = load_tensor(a_.embeddings, "negative_context");
+        }
+        request.on_context = [&](const at::Tensor& context, const at::Tensor& negative) {
+          if (!a_.save_embeddings.empty())
+            save_tensors(a_.save_embeddings,
+                         {{"context", context}, {"negative_context", negative}});
+        };
+        request.on_latents = [&](const at::Tensor& latents) {
+          save_tensors(latents_path, {{"latents", latents}});
+          latents_saved = true;
+        };
+        result = pipelines::generate_video(system, options_, request, &sink, control);
+      }
+      sink.finish();
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kCancelled && sink.num_frames() > 0) {
+        sink.finish();
+        std::cerr << "monarch: interrupted; the " << sink.num_frames()
+                  << " frames made so far are in " << paths.front().string() << '\n';
+        throw CommandFailed{kExitFailure};
+      }
+      if (latents_saved) {
+        std::cerr << "monarch: the latents are in " << latents_path.string()
+                  << "; to decode them: monarch generate --model " << system.folder().string()
+                  << " --latents " << latents_path.string() << " --output "
+                  << paths.front().string() << '\n';
+      }
+      throw;
+    }
+    if (latents_saved && a_.save_latents.empty()) fs::remove(latents_path);
+    print_result(a_, options_, item, paths, result, sink, timer.seconds());
+  }
+
+  const GenerateArguments& a_;
+  GenerationOptions options_;
+};
+
+}  // namespace
+
+void add_generate(CLI::App& app) {
+  auto arguments = std::make_shared<GenerateArguments>();
+  CLI::App* command = app.add_subcommand("generate", "make a video from a prompt");
+  add_generate_flags(*command, *arguments);
+  command->callback([arguments] { Generation(*arguments).run(); });
+}
+
+}  // namespace monarch::apps

@@ -1,0 +1,31 @@
+// Runs bin/monarch the way a shell does.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace monarch::testing {
+
+struct RunResult {
+  int exit_code = -1;
+  std::string output;  // standard output and error together
+};
+
+// `arguments` as typed after "monarch", in `folder` (default: the source tree).
+RunResult run_monarch(const std::string& arguments, const std::string& folder = MONARCH_SOURCE_DIR);
+
+// A folder that is removed with the object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::filesystem::path path() const { return path_; }
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace monarch::testing
