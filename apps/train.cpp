@@ -14,7 +14,7 @@ namespace monarch::apps {
 namespace {
 
 struct TrainArguments {
-  std::string recipe, stage, out, init, model = "models/shapes", size, attention = "monarch";
+  std::string recipe, stage, out, init, base, model = "models/shapes", size, attention = "monarch";
   training::ShapesStageOptions options;
 };
 
@@ -37,6 +37,7 @@ void run_train(TrainArguments& a) {
   parse_size(a.size, a.options);
   a.options.out = a.out;
   a.options.init = a.init;
+  a.options.base = a.base;
   a.options.monarch = a.attention == "monarch";
   a.options.stop = [] { return interrupted(); };
   set_log_sink([](LogLevel /*level*/, std::string_view line) { std::cerr << line << std::endl; });
@@ -95,6 +96,16 @@ void add_train(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--pool", a->options.pool, "dit: videos whose latents are kept")
       ->capture_default_str();
+  command->add_option("--image-pool", a->options.image_pool, "dit: images whose latents are kept")
+      ->capture_default_str();
+  command->add_option("--image-steps", a->options.image_steps, "dit: first steps, on images")
+      ->capture_default_str();
+  command
+      ->add_option("--clip-steps", a->options.clip_steps,
+                   "dit: steps after those, on three latent frames")
+      ->capture_default_str();
+  command->add_option("--base", a->base,
+                      "a model folder; what is not in --out is taken from it (models/shapes)");
   command->add_option("--init", a->init,
                       "dit, vae --decoder-only: a saved state to take the first weights from");
   command->add_option("--model", a->model, "export: the model folder to write")

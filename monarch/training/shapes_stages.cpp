@@ -16,20 +16,42 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path tokenizer_path(const fs::path& folder) {
-  return folder / "google" / "umt5-shapes" / "spiece.model";
+const fs::path kTokenizer = fs::path("google") / "umt5-shapes" / "spiece.model";
+const fs::path kVaeConfig = "vae_config.json";
+
+// Where a model folder keeps the weights of a stage.
+const char* file_of(const std::string& stage) {
+  if (stage == "text") return "models_t5_umt5-shapes-enc.safetensors";
+  return stage == "vae" ? "Wan2.1_VAE.safetensors" : "diffusion_pytorch_model.safetensors";
 }
 
 void need(const fs::path& file, const std::string& stage) {
   MONARCH_CHECK_CODE(fs::exists(file), kNotFound, "[monarch_training] ", file.string(),
-                     " is missing; run --stage ", stage, " with the same --out first");
+                     " is missing; run --stage ", stage,
+                     " with the same --out first, or name a trained model with --base");
 }
 
-// The averaged weights of a stage that was trained before.
-models::TensorMap trained(const fs::path& folder, const std::string& stage) {
-  const fs::path file = folder / (stage + ".state.safetensors");
-  need(file, stage);
-  return take_prefix(load_tensors(file).tensors, "ema.");
+// `name` in the working folder, or else in the base model.
+fs::path find(const ShapesStageOptions& options, const fs::path& name, const std::string& stage) {
+  if (!fs::exists(options.out / name) && !options.base.empty()) {
+    need(options.base / name, stage);
+    return options.base / name;
+  }
+  need(options.out / name, stage);
+  return options.out / name;
+}
+
+// The averaged weights of a stage that was trained before, or those of the base model, in float32.
+models::TensorMap trained(const ShapesStageOptions& options, const std::string& stage) {
+  const fs::path state = options.out / (stage + ".state.safetensors");
+  if (!fs::exists(state) && !options.base.empty()) {
+    const fs::path file = options.base / file_of(stage);
+    need(file, stage);
+    return cast_tensors(load_tensors(file).tensors, at::kFloat);
+  }
+  need(state, stage);
+  const models::TensorMap average = take_prefix(load_tensors(state).tensors, "ema.");
+  return stage == "text" ? encoder_parameters(average) : average;
 }
 
 // Settings of `monarch generate` for this model; commented, so text instead of a library's output.
@@ -72,21 +94,28 @@ models::Umt5Config text_config(const models::Tokenizer& tokenizer) {
   return config;
 }
 
-models::Tokenizer open_tokenizer(const fs::path& folder) {
-  need(tokenizer_path(folder), "tokenizer");
-  return models::Tokenizer(tokenizer_path(folder), shapes_umt5_config().seq_len);
+models::Tokenizer open_tokenizer(const ShapesStageOptions& options) {
+  return models::Tokenizer(find(options, kTokenizer, "tokenizer"), shapes_umt5_config().seq_len);
+}
+
+models::VaeConfig open_vae_config(const ShapesStageOptions& options) {
+  return models::VaeConfig::from_json(read_json(find(options, kVaeConfig, "vae")));
+}
+
+void copy_into(const fs::path& from, const fs::path& to) {
+  if (fs::exists(to) && fs::equivalent(from, to)) return;
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing);
 }
 
 }  // namespace
 
 void train_tokenizer_stage(const ShapesStageOptions& options) {
-  train_tokenizer(tokenizer_path(options.out), {.seed = options.seed});
-  log_info("tokenizer of ", open_tokenizer(options.out).vocab_size(), " pieces");
+  train_tokenizer(options.out / kTokenizer, {.seed = options.seed});
+  log_info("tokenizer of ", open_tokenizer(options).vocab_size(), " pieces");
 }
 
 TrainingResult train_text_stage(const ShapesStageOptions& options) {
-  need(tokenizer_path(options.out), "tokenizer");
-  TextRecipe recipe({.tokenizer = tokenizer_path(options.out),
+  TextRecipe recipe({.tokenizer = find(options, kTokenizer, "tokenizer"),
                      .umt5 = shapes_umt5_config(),
                      .batch = options.batch > 0 ? options.batch : 64,
                      .seed = options.seed});
@@ -127,28 +156,34 @@ TrainingResult train_vae_stage(const ShapesStageOptions& options) {
 }
 
 TrainingResult train_dit_stage(const ShapesStageOptions& options) {
-  const models::Tokenizer tokenizer = open_tokenizer(options.out);
-  const models::Umt5Encoder text(text_config(tokenizer),
-                                 encoder_parameters(trained(options.out, "text")));
-  need(options.out / "vae_config.json", "vae");
-  const auto vae_config = models::VaeConfig::from_json(read_json(options.out / "vae_config.json"));
-  const models::WanVae vae(vae_config, trained(options.out, "vae"), models::VaePart::kEncoder);
-  const ShapesDataset data(
-      {.width = options.width, .height = options.height, .frames = options.frames}, options.seed);
-  const std::string size = str_cat(options.width, "x", options.height, "x", options.frames);
-  const LatentPool pool(options.out / ("latents-" + size + ".bin"),
-                        str_cat("shapes ", size, " seed ", options.seed), data, options.pool,
-                        {vae_config.z_dim, vae_config.num_latent_frames(options.frames),
-                         options.height / 8, options.width / 8},
-                        [&](const at::Tensor& video) { return vae.encode(video.unsqueeze(0))[0]; });
+  const models::Tokenizer tokenizer = open_tokenizer(options);
+  const models::Umt5Encoder text(text_config(tokenizer), trained(options, "text"));
+  const models::VaeConfig vae_config = open_vae_config(options);
+  const models::WanVae vae(vae_config, trained(options, "vae"), models::VaePart::kEncoder);
+  const auto encode = [&](const at::Tensor& video) { return vae.encode(video.unsqueeze(0))[0]; };
+  const auto pool = [&](int frames, int64_t count) {
+    const std::string size = str_cat(options.width, "x", options.height, "x", frames);
+    const ShapesDataset data({.width = options.width, .height = options.height, .frames = frames},
+                             options.seed + (frames == 1 ? 100 : 0));
+    return std::make_unique<LatentPool>(
+        options.out / ("latents-" + size + ".bin"),
+        str_cat("shapes ", size, " seed ", options.seed), data, count,
+        std::vector<int64_t>{vae_config.z_dim, vae_config.num_latent_frames(frames),
+                             options.height / 8, options.width / 8},
+        encode);
+  };
+  const auto videos = pool(options.frames, options.pool);
+  const auto images = pool(1, options.image_pool);
   ShapesDitOptions recipe_options{.model = shapes_wan_config(),
                                   .batch = options.batch > 0 ? options.batch : 16,
+                                  .image_steps = options.image_steps,
+                                  .clip_steps = options.clip_steps,
                                   .shift = options.shift,
                                   .seed = options.seed};
   recipe_options.model.monarch.enable = options.monarch;
   models::TensorMap initial;
   if (!options.init.empty()) initial = take_prefix(load_tensors(options.init).tensors, "param.");
-  ShapesDitRecipe recipe(recipe_options, pool, tokenizer, text, initial);
+  ShapesDitRecipe recipe(recipe_options, *videos, *images, tokenizer, text, initial);
   TrainerOptions trainer = trainer_options(options, 2200, 2e-3);
   trainer.ema_decay = 0.998;
   trainer.adamw.beta2 = 0.98;
@@ -159,21 +194,14 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
 }
 
 void export_shapes_model(const ShapesStageOptions& options, const fs::path& model) {
-  const models::Tokenizer tokenizer = open_tokenizer(options.out);
+  const models::Tokenizer tokenizer = open_tokenizer(options);
   const models::Umt5Config text = text_config(tokenizer);
   const models::WanConfig transformer = shapes_wan_config();
-  fs::create_directories(tokenizer_path(model).parent_path());
-  fs::copy_file(tokenizer_path(options.out), tokenizer_path(model),
-                fs::copy_options::overwrite_existing);
-  need(options.out / "vae_config.json", "vae");
-  fs::copy_file(options.out / "vae_config.json", model / "vae_config.json",
-                fs::copy_options::overwrite_existing);
-  save_tensors(model / "Wan2.1_VAE.safetensors",
-               cast_tensors(trained(options.out, "vae"), at::kHalf));
-  save_tensors(model / "models_t5_umt5-shapes-enc.safetensors",
-               cast_tensors(encoder_parameters(trained(options.out, "text")), at::kHalf));
-  save_tensors(model / "diffusion_pytorch_model.safetensors",
-               cast_tensors(trained(options.out, "dit"), at::kHalf));
+  fs::create_directories((model / kTokenizer).parent_path());
+  copy_into(find(options, kTokenizer, "tokenizer"), model / kTokenizer);
+  copy_into(find(options, kVaeConfig, "vae"), model / kVaeConfig);
+  for (const std::string stage : {"vae", "text", "dit"})
+    save_tensors(model / file_of(stage), cast_tensors(trained(options, stage), at::kHalf));
   write_text(model / "generate.yaml", generate_yaml(options));
   write_text(model / "text_encoder_config.json", text.to_json().dump(2));
   write_text(model / "config.json", Json{{"_class_name", "WanModel"},

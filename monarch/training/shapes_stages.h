@@ -35,7 +35,11 @@ struct ShapesStageOptions {
   bool monarch = true;             // dit: Monarch attention (1,1,1), or dense
   double shift = 4.0;              // dit: how far noise levels lean to noisy
   int64_t pool = 1200;             // dit: videos whose latents are kept
+  int64_t image_pool = 6000;       // dit: images whose latents are kept
+  int64_t image_steps = 0;         // dit: first steps, on images
+  int64_t clip_steps = 0;          // dit: steps after those, on three latent frames
   std::filesystem::path init;      // vae (decoder_only), dit: a saved state to start from
+  std::filesystem::path base;      // a model folder that stages not found in `out` are taken from
 };
 
 void train_tokenizer_stage(const ShapesStageOptions& options);

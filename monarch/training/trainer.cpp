@@ -132,10 +132,9 @@ class Workers {
 };
 
 std::string progress_line(const TrainerOptions& options, const Recipe& recipe, int64_t step,
-                          double loss, double samples_per_second) {
+                          double loss, double samples_per_second, double seconds_per_step) {
   std::ostringstream line;
-  const double left =
-      static_cast<double>((options.steps - step) * recipe.samples_per_step()) / samples_per_second;
+  const double left = static_cast<double>(options.steps - step) * seconds_per_step;
   line << recipe.name() << " step " << step << "/" << options.steps << "  loss "
        << std::setprecision(5) << loss << "  " << std::setprecision(3) << samples_per_second
        << " samples/s  " << std::lround(left / 60) << " min left";
@@ -176,7 +175,7 @@ TrainingResult train(Recipe& recipe, const TrainerOptions& options) {
   Timer since_save;
   Timer since_log;
   double loss_sum = 0;
-  int64_t summed = 0;
+  int64_t summed = 0, samples = 0;
   for (int64_t step = first; step < options.steps && !result.stopped; ++step) {
     const double value = workers.run(recipe, step);
     MONARCH_CHECK_CODE(std::isfinite(value), kInternal, "[monarch_training] the loss of ",
@@ -188,12 +187,13 @@ TrainingResult train(Recipe& recipe, const TrainerOptions& options) {
     result.step = step + 1;
     loss_sum += value;
     ++summed;
+    samples += recipe.samples(step);
     result.stopped = options.stop && options.stop();
     if (result.step % options.log_every == 0 || result.step == options.steps || result.stopped) {
       result.loss = loss_sum / static_cast<double>(summed);
-      const double rate =
-          static_cast<double>(summed * recipe.samples_per_step()) / since_log.seconds();
-      log_info(progress_line(options, recipe, result.step, result.loss, rate));
+      const double rate = static_cast<double>(samples) / since_log.seconds();
+      log_info(progress_line(options, recipe, result.step, result.loss, rate,
+                             since_log.seconds() / static_cast<double>(summed)));
       curve << R"({"step": )" << result.step << R"(, "loss": )" << result.loss << R"(, "lr": )"
             << scheduled_lr(options, step) << R"(, "grad_norm": )" << norm
             << R"(, "samples_per_second": )" << rate << R"(, "seconds": )"
@@ -201,7 +201,7 @@ TrainingResult train(Recipe& recipe, const TrainerOptions& options) {
             << std::flush;
       since_log.restart();
       loss_sum = 0;
-      summed = 0;
+      summed = samples = 0;
     }
     if (since_save.seconds() > options.save_every_seconds || result.step == options.steps ||
         result.stopped) {

@@ -28,7 +28,7 @@ class Recipe {
   // once, from several threads.
   virtual at::Tensor loss(const models::TensorMap& parameters, int64_t step, int64_t part,
                           int64_t parts) const = 0;
-  virtual int64_t samples_per_step() const = 0;
+  virtual int64_t samples(int64_t step) const = 0;
 };
 
 struct TrainerOptions {

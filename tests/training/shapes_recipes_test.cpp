@@ -72,18 +72,24 @@ TEST_F(ShapesRecipes, DenoiserLossIsAFunctionOfTheStepAndReachesEveryParameter) 
   const models::Tokenizer tokenizer(spiece(), umt5.seq_len);
   umt5.vocab_size = tokenizer.vocab_size();
   const models::Umt5Encoder text(umt5, models::random_parameters(umt5, 1));
-  const LatentPool pool(folder_ / "latents.bin", "random",
-                        ShapesDataset({.width = 64, .height = 32, .frames = 5}, 1), 4,
-                        {16, 2, 4, 8}, [](const at::Tensor&) {
-                          return at::randn({16, 2, 4, 8});
-                        });
-  ShapesDitOptions options{.model = shapes_wan_config(), .batch = 4};
+  const auto pool = [&](int frames) {
+    const int64_t latent_frames = 1 + (frames - 1) / 4;
+    return LatentPool(folder_ / ("latents-" + std::to_string(frames) + ".bin"), "random",
+                      ShapesDataset({.width = 64, .height = 32, .frames = frames}, 1), 4,
+                      {16, latent_frames, 4, 8}, [latent_frames](const at::Tensor&) {
+                        return at::randn({16, latent_frames, 4, 8});
+                      });
+  };
+  const LatentPool videos = pool(5), images = pool(1);
+  ShapesDitOptions options{.model = shapes_wan_config(), .batch = 4, .image_steps = 1};
   options.model.dim = 32;
   options.model.ffn_dim = 64;
   options.model.num_heads = 2;
   options.model.num_layers = 1;
   options.model.monarch.enable = true;
-  const ShapesDitRecipe recipe(options, pool, tokenizer, text);
+  const ShapesDitRecipe recipe(options, videos, images, tokenizer, text);
+  EXPECT_EQ(recipe.samples(0), 8);  // images: as many latent frames as in four videos
+  EXPECT_EQ(recipe.samples(1), 4);
   const double loss = recipe.loss(recipe.parameters(), 0, 0, 2).item<double>();
   EXPECT_EQ(loss, recipe.loss(recipe.parameters(), 0, 0, 2).item<double>());
   EXPECT_NEAR(loss, 2.0, 0.5);  // an output of zeros against unit noise and unit latents
@@ -92,7 +98,7 @@ TEST_F(ShapesRecipes, DenoiserLossIsAFunctionOfTheStepAndReachesEveryParameter) 
   for (const auto& [name, parameter] : recipe.parameters()) {
     leaves[name] = (parameter + 0.01 * at::randn_like(parameter)).set_requires_grad(true);
   }
-  recipe.loss(leaves, 0, 0, 2).backward();
+  recipe.loss(leaves, 1, 0, 2).backward();
   for (const auto& [name, leaf] : leaves) EXPECT_TRUE(leaf.grad().defined()) << name;
 }
 
@@ -111,14 +117,17 @@ TEST_F(ShapesRecipes, StagesSayWhichStageIsMissing) {
   const std::string text = (options.out / "google" / "umt5-shapes" / "spiece.model").string();
   EXPECT_EQ(message_of([&] { train_text_stage(options); }),
             "[monarch_training] " + text +
-                " is missing; run --stage tokenizer with the same --out first");
+                " is missing; run --stage tokenizer with the same --out first, or name a trained "
+                "model with --base");
   EXPECT_EQ(message_of([&] { train_dit_stage(options); }),
             "[monarch_training] " + text +
-                " is missing; run --stage tokenizer with the same --out first");
+                " is missing; run --stage tokenizer with the same --out first, or name a trained "
+                "model with --base");
   options.out = folder_;
   EXPECT_EQ(message_of([&] { train_dit_stage(options); }),
             "[monarch_training] " + (folder_ / "text.state.safetensors").string() +
-                " is missing; run --stage text with the same --out first");
+                " is missing; run --stage text with the same --out first, or name a trained "
+                "model with --base");
 }
 
 // Every stage for a few steps, and the exported folder opens as any Wan model does.
@@ -146,6 +155,13 @@ TEST_F(ShapesRecipes, AFewStepsOfEveryStageMakeAModelFolder) {
   const std::vector<std::string> prompts{"a red circle moving right"};
   EXPECT_EQ(system.encode_text(prompts).sizes().vec(), (std::vector<int64_t>{1, 40, 96}));
   EXPECT_EQ(system.vae()->config().dim, 8);
+
+  // Another denoiser for the same text encoder and VAE.
+  options.base = folder_ / "model";
+  options.out = folder_ / "again";
+  EXPECT_EQ(train_dit_stage(options).step, 2);
+  export_shapes_model(options, folder_ / "other");
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "other" / "Wan2.1_VAE.safetensors"));
 }
 
 }  // namespace

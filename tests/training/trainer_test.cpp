@@ -21,7 +21,7 @@ class LineRecipe : public Recipe {
   }
   std::string name() const override { return "line"; }
   const models::TensorMap& parameters() const override { return parameters_; }
-  int64_t samples_per_step() const override { return 8; }
+  int64_t samples(int64_t /*step*/) const override { return 8; }
   at::Tensor loss(const models::TensorMap& parameters, int64_t step, int64_t part,
                   int64_t parts) const override {
     auto generator =

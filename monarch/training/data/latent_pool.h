@@ -25,6 +25,7 @@ class LatentPool {
   LatentPool& operator=(const LatentPool&) = delete;
 
   int64_t size() const { return size_; }
+  const std::vector<int64_t>& shape() const { return shape_; }  // [C, F, h, w] of one latent
   const ShapesDataset& data() const { return data_; }
   // float32. Safe to call from several threads.
   at::Tensor latent(int64_t index, const ShapesScene& scene) const;

@@ -16,11 +16,12 @@ models::WanConfig shapes_wan_config() {
   return config;
 }
 
-ShapesDitRecipe::ShapesDitRecipe(ShapesDitOptions options, const LatentPool& pool,
-                                 const models::Tokenizer& tokenizer,
+ShapesDitRecipe::ShapesDitRecipe(ShapesDitOptions options, const LatentPool& videos,
+                                 const LatentPool& images, const models::Tokenizer& tokenizer,
                                  const models::Umt5Encoder& text, models::TensorMap initial)
     : options_(std::move(options)),
-      pool_(pool),
+      videos_(videos),
+      images_(images),
       tokenizer_(tokenizer),
       text_(text),
       parameters_(std::move(initial)) {
@@ -30,28 +31,42 @@ ShapesDitRecipe::ShapesDitRecipe(ShapesDitOptions options, const LatentPool& poo
   }
 }
 
+int64_t ShapesDitRecipe::latent_frames(int64_t step) const {
+  const int64_t all = videos_.shape()[1];
+  if (step < options_.image_steps) return 1;
+  return step < options_.image_steps + options_.clip_steps ? std::min<int64_t>(3, all) : all;
+}
+
+int64_t ShapesDitRecipe::samples(int64_t step) const {
+  return options_.batch * (videos_.shape()[1] / latent_frames(step));
+}
+
 at::Tensor ShapesDitRecipe::loss(const models::TensorMap& parameters, int64_t step, int64_t part,
                                  int64_t parts) const {
-  const int64_t count = options_.batch / parts;
-  const int64_t first = step * options_.batch + part * count;
-  ShapesRng rng(mix_seed(options_.seed, 40'000'000 + static_cast<std::uint64_t>(first)));
+  const int64_t frames = latent_frames(step);
+  const LatentPool& pool = frames == 1 ? images_ : videos_;
+  const int64_t batch = samples(step);
+  const int64_t count = batch / parts;
+  // Samples are counted from the first step with this pool.
+  const int64_t first = (frames == 1 ? step : step - options_.image_steps) * batch + part * count;
+  ShapesRng rng(
+      mix_seed(options_.seed, 40'000'000 + static_cast<std::uint64_t>(step * parts + part)));
   std::vector<at::Tensor> latents;
   std::vector<std::string> captions;
   std::vector<float> sigmas;
   for (int64_t i = first; i < first + count; ++i) {
     // The first pass takes the pool in order, later ones at random.
     const int64_t index =
-        i < pool_.size()
+        i < pool.size()
             ? i
-            : static_cast<int64_t>(rng.next() % static_cast<std::uint64_t>(pool_.size()));
-    const ShapesSample sample = pool_.data().sample(static_cast<std::uint64_t>(index));
-    latents.push_back(pool_.latent(index, sample.scene));
+            : static_cast<int64_t>(rng.next() % static_cast<std::uint64_t>(pool.size()));
+    const ShapesSample sample = pool.data().sample(static_cast<std::uint64_t>(index));
+    latents.push_back(pool.latent(index, sample.scene).slice(1, 0, frames));
     std::string caption = caption_scene(sample.scene, rng);
     captions.push_back(
         rng.chance(static_cast<float>(options_.caption_dropout)) ? "" : std::move(caption));
-    const auto place =
-        static_cast<double>((i - step * options_.batch) * parts % options_.batch + part);
-    const double u = (place + rng.uniform()) / static_cast<double>(options_.batch);
+    const auto place = static_cast<double>((i - first) * parts + part);
+    const double u = (place + rng.uniform()) / static_cast<double>(batch);
     sigmas.push_back(static_cast<float>(options_.shift * u / (1 + (options_.shift - 1) * u)));
   }
   const models::TokenBatch tokens = tokenizer_.encode(captions);

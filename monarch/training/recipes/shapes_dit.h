@@ -3,6 +3,10 @@
 // x_t = (1 - sigma) x0 + sigma noise; loss = mean (flow(x_t, 1000 sigma, caption) - (noise -
 // x0))^2, with sigma = k u / (1 + (k - 1) u), u uniform and spread evenly over the batch. Captions
 // are worded anew every time; one of ten is empty, for guidance.
+//
+// Clips grow: first images (one latent frame), then three latent frames, then whole videos, with as
+// many latent frames in each batch. What a thing looks like is learned from images at a fraction of
+// the cost.
 #pragma once
 
 #include "monarch/models/wan/dit.h"
@@ -15,7 +19,9 @@ namespace monarch::training {
 
 struct ShapesDitOptions {
   models::WanConfig model;
-  int64_t batch = 16;
+  int64_t batch = 16;       // whole videos a step; more of shorter clips
+  int64_t image_steps = 0;  // steps on images, the first ones
+  int64_t clip_steps = 0;   // steps on three latent frames, after those
   double shift = 4.0;
   double caption_dropout = 0.1;
   std::uint64_t seed = 1;
@@ -26,20 +32,23 @@ models::WanConfig shapes_wan_config();
 
 class ShapesDitRecipe : public Recipe {
  public:
-  // `initial`: parameters to start from, or empty for random ones. The other arguments must outlive
-  // the recipe.
-  ShapesDitRecipe(ShapesDitOptions options, const LatentPool& pool,
+  // `videos` and `images` (one latent frame each) feed the steps; `initial`: parameters to start
+  // from, or empty for random ones. The other arguments must outlive the recipe.
+  ShapesDitRecipe(ShapesDitOptions options, const LatentPool& videos, const LatentPool& images,
                   const models::Tokenizer& tokenizer, const models::Umt5Encoder& text,
                   models::TensorMap initial = {});
   std::string name() const override { return "dit"; }
   const models::TensorMap& parameters() const override { return parameters_; }
   at::Tensor loss(const models::TensorMap& parameters, int64_t step, int64_t part,
                   int64_t parts) const override;
-  int64_t samples_per_step() const override { return options_.batch; }
+  int64_t samples(int64_t step) const override;
 
  private:
+  int64_t latent_frames(int64_t step) const;
+
   ShapesDitOptions options_;
-  const LatentPool& pool_;
+  const LatentPool& videos_;
+  const LatentPool& images_;
   const models::Tokenizer& tokenizer_;
   const models::Umt5Encoder& text_;
   models::TensorMap parameters_;

@@ -29,7 +29,7 @@ class TextRecipe : public Recipe {
   const models::TensorMap& parameters() const override { return parameters_; }
   at::Tensor loss(const models::TensorMap& parameters, int64_t step, int64_t part,
                   int64_t parts) const override;
-  int64_t samples_per_step() const override { return options_.batch; }
+  int64_t samples(int64_t /*step*/) const override { return options_.batch; }
   const models::Umt5Config& umt5() const { return options_.umt5; }
 
   // Share of `count` captions of which an attribute is read rightly from the mean over tokens: one

@@ -30,7 +30,7 @@ class VaeRecipe : public Recipe {
   const models::TensorMap& parameters() const override { return parameters_; }
   at::Tensor loss(const models::TensorMap& parameters, int64_t step, int64_t part,
                   int64_t parts) const override;
-  int64_t samples_per_step() const override { return options_.batch; }
+  int64_t samples(int64_t /*step*/) const override { return options_.batch; }
 
  private:
   VaeRecipeOptions options_;
