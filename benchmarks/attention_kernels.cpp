@@ -1,13 +1,15 @@
-// Rate of the CPU attention kernels against a 2048^3 matrix product of Torch, measured in turns.
+// Rate of the CPU attention kernels against a 2048^3 float32 matrix product of Torch, in turns.
 //
-//   bench_attention_kernels [--threads 2] [--heads 2] [--q-frames 3] [--kv-frames 21] [--grid
-//   30x52] [--head-dim 128]
-//                           [--repeats 7] [--cpu-time]
+//   bench_attention_kernels [--threads 2] [--heads 2] [--q-frames 3] [--kv-frames 21]
+//                           [--grid 30x52] [--head-dim 128] [--repeats 7] [--cpu-time]
+//                           [--dtype f32,bf16,f16] [--only cpu-avx512]... [--operator monarchrt]...
 //
-// One line an implementation and operator: GFLOP/s of the kernel over its own operation count, of
-// the product, and the median of their ratios. --cpu-time divides by the processor time of all
-// threads instead of wall time, and multiplies by their number: what the machine would do if it
-// were idle. Each result is checked against the first implementation's.
+// One line an operator, storage type and implementation: the fastest of the repeats in seconds and
+// in GFLOP/s of the operator's own operation count, its share of the product's rate, and the time
+// of the operator's first line (float32 on the fastest implementation that takes it) over its own.
+// Repeats go round all lines and the product, so other work on the machine meets them alike.
+// --cpu-time takes the processor time of all threads divided by their number instead of wall time:
+// what the machine would do if it were idle. Each result is checked against the first line's.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
@@ -17,6 +19,7 @@
 #include <ctime>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "monarch/attention/registry.h"
@@ -33,7 +36,14 @@ struct Settings {
   int64_t heads = 2, q_frames = 3, kv_frames = 21, height = 30, width = 52, head_dim = 128;
   int repeats = 7;
   bool cpu_time = false;
+  std::string dtypes = "f32";
+  std::vector<std::string> only;
+  std::vector<std::string> operators;
 };
+
+bool among(const std::vector<std::string>& names, std::string_view name) {
+  return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
+}
 
 Settings parse(int argc, char** argv) {
   Settings s;
@@ -62,6 +72,12 @@ Settings parse(int argc, char** argv) {
       s.repeats = std::atoi(value);
     else if (flag == "--grid")
       std::sscanf(value, "%ldx%ld", &s.height, &s.width);
+    else if (flag == "--dtype")
+      s.dtypes = value;
+    else if (flag == "--only")
+      s.only.emplace_back(value);
+    else if (flag == "--operator")
+      s.operators.emplace_back(value);
     else {
       std::fprintf(stderr, "unknown flag %s\n", flag.c_str());
       std::exit(2);
@@ -82,73 +98,116 @@ double seconds(const Settings& s, const std::function<void()>& work) {
   return s.cpu_time ? elapsed / s.threads : elapsed;
 }
 
-template <typename View>
-View view(const at::Tensor& tensor) {
-  return {tensor.data_ptr(), DType::kF32, tensor.sizes().vec(), tensor.strides().vec()};
-}
+struct Storage {
+  const char* name;
+  DType dtype;
+  at::ScalarType type;
+  double tolerance;  // of the result, against float32 on unrounded inputs
+};
+constexpr Storage kStorages[] = {{"f32", DType::kF32, at::kFloat, 1e-5},
+                                 {"bf16", DType::kBF16, at::kBFloat16, 2e-2},
+                                 {"f16", DType::kF16, at::kHalf, 2e-3}};
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+// One implementation on one storage type, with everything it needs.
+struct Line {
+  const Implementation* kernels = nullptr;
+  Storage storage = {};
+  at::Tensor q, k, v, grad_out, out, dq, dk, dv, lse;
+  std::vector<std::byte> workspace, backward_workspace;
+  double best = 1e300, best_backward = 1e300;
+
+  template <typename View>
+  View view(const at::Tensor& tensor) const {
+    return {tensor.data_ptr(), storage.dtype, tensor.sizes().vec(), tensor.strides().vec()};
+  }
+  void forward(const Problem& problem, int threads) {
+    kernels->forward(problem,
+                     {view<ConstTensorView>(q), view<ConstTensorView>(k), view<ConstTensorView>(v),
+                      view<TensorView>(out), lse.data_ptr<float>()},
+                     threads, workspace);
+  }
+  void backward(const Problem& problem, int threads) {
+    kernels->backward(
+        problem,
+        {view<ConstTensorView>(q), view<ConstTensorView>(k), view<ConstTensorView>(v),
+         view<ConstTensorView>(out), view<ConstTensorView>(grad_out), view<TensorView>(dq),
+         view<TensorView>(dk), view<TensorView>(dv), lse.data_ptr<float>()},
+        threads, backward_workspace);
+  }
+};
+
+double difference(const at::Tensor& got, const at::Tensor& want) {
+  return ((got.to(at::kFloat) - want).norm() / want.norm()).item<double>();
 }
 
 void measure(const Settings& s, const std::string& what, const Problem& problem, double gflop,
-             int64_t q_tokens, int64_t kv_tokens, bool backward) {
+             int64_t q_tokens, int64_t kv_tokens) {
+  if (!among(s.operators, what)) return;
   const at::Tensor q = at::randn({1, q_tokens, s.heads, s.head_dim});
   const at::Tensor k = at::randn({1, kv_tokens, s.heads, s.head_dim});
   const at::Tensor v = at::randn({1, kv_tokens, s.heads, s.head_dim});
   const at::Tensor grad_out = at::randn_like(q);
+  std::vector<Line> lines;
+  for (const Storage& storage : kStorages) {
+    if (("," + s.dtypes + ",").find("," + std::string(storage.name) + ",") == std::string::npos)
+      continue;
+    for (const Implementation* kernels : implementations()) {
+      if (kernels->name() == "reference" || !among(s.only, kernels->name()) ||
+          !kernels->refusal(problem, storage.dtype, Direction::kForward).empty())
+        continue;
+      Line line;
+      line.kernels = kernels;
+      line.storage = storage;
+      line.q = q.to(storage.type);
+      line.k = k.to(storage.type);
+      line.v = v.to(storage.type);
+      line.grad_out = grad_out.to(storage.type);
+      line.out = at::empty_like(line.q);
+      line.dq = at::empty_like(line.q);
+      line.dk = at::empty_like(line.k);
+      line.dv = at::empty_like(line.v);
+      line.lse = at::empty({1, s.heads, q_tokens});
+      line.workspace.resize(kernels->forward_workspace(problem, s.threads));
+      if (kernels->refusal(problem, storage.dtype, Direction::kBackward).empty())
+        line.backward_workspace.resize(kernels->backward_workspace(problem, s.threads));
+      lines.push_back(std::move(line));
+    }
+  }
   const at::Tensor a = at::randn({2048, 2048});
   at::Tensor product = at::empty({2048, 2048});
-  at::Tensor first;
-  for (const Implementation* kernels : implementations()) {
-    if (kernels->name() == "reference") continue;
-    at::Tensor out = at::empty_like(q);
-    at::Tensor dq = at::empty_like(q);
-    at::Tensor dk = at::empty_like(k);
-    at::Tensor dv = at::empty_like(v);
-    at::Tensor lse = at::empty({1, s.heads, q_tokens});
-    std::vector<std::byte> workspace(kernels->forward_workspace(problem, s.threads));
-    std::vector<std::byte> backward_workspace(
-        backward ? kernels->backward_workspace(problem, s.threads) : 0);
-    const ForwardTensors forward{view<ConstTensorView>(q), view<ConstTensorView>(k),
-                                 view<ConstTensorView>(v), view<TensorView>(out),
-                                 lse.data_ptr<float>()};
-    const BackwardTensors gradients{view<ConstTensorView>(q),
-                                    view<ConstTensorView>(k),
-                                    view<ConstTensorView>(v),
-                                    view<ConstTensorView>(out),
-                                    view<ConstTensorView>(grad_out),
-                                    view<TensorView>(dq),
-                                    view<TensorView>(dk),
-                                    view<TensorView>(dv),
-                                    lse.data_ptr<float>()};
-    const auto run = [&] { kernels->forward(problem, forward, s.threads, workspace); };
-    run();
-    if (!first.defined()) first = out;
-    const double error = (out - first).norm().item<double>() / first.norm().item<double>();
-    if (error > 1e-5) {
-      std::fprintf(stderr, "%s differs by %g\n", std::string(kernels->name()).c_str(), error);
+  double best_product = 1e300;
+  for (int repeat = 0; repeat < s.repeats; ++repeat) {
+    best_product = std::min(best_product, seconds(s, [&] { at::matmul_out(product, a, a); }));
+    for (Line& line : lines) {
+      line.best = std::min(line.best, seconds(s, [&] { line.forward(problem, s.threads); }));
+      if (line.backward_workspace.empty()) continue;
+      line.best_backward =
+          std::min(line.best_backward, seconds(s, [&] { line.backward(problem, s.threads); }));
+    }
+  }
+  const double product_rate = 2.0 * 2048 * 2048 * 2048 * 1e-9 / best_product;
+  for (const Line& line : lines) {
+    const auto check = [&](const at::Tensor& got, const at::Tensor& want, double factor) {
+      const double error = difference(got, want.to(at::kFloat));
+      if (error <= factor * line.storage.tolerance) return;
+      std::fprintf(stderr, "%s differs by %g\n", std::string(line.kernels->name()).c_str(), error);
       std::exit(1);
-    }
-    std::vector<double> times;
-    std::vector<double> backward_times;
-    std::vector<double> products;
-    std::vector<double> ratios;
-    const double product_gflop = 2.0 * 2048 * 2048 * 2048 * 1e-9;
-    for (int repeat = 0; repeat < s.repeats; ++repeat) {
-      products.push_back(seconds(s, [&] { at::matmul_out(product, a, a); }));
-      times.push_back(seconds(s, run));
-      ratios.push_back(gflop / times.back() / (product_gflop / products.back()));
-      if (backward) {
-        backward_times.push_back(seconds(
-            s, [&] { kernels->backward(problem, gradients, s.threads, backward_workspace); }));
+    };
+    const Line& first = lines.front();
+    check(line.out, first.out, 1);
+    std::printf("%-10s %-5s %-16s %8.4f s %7.1f GFLOP/s %5.2f of the product's %.1f   %5.2f x",
+                what.c_str(), line.storage.name, std::string(line.kernels->name()).c_str(),
+                line.best, gflop / line.best, gflop / line.best / product_rate, product_rate,
+                first.best / line.best);
+    if (!line.backward_workspace.empty()) {
+      if (!first.backward_workspace.empty()) {
+        check(line.dq, first.dq, 2);
+        check(line.dk, first.dk, 2);
+        check(line.dv, first.dv, 2);
       }
+      std::printf("   backward %8.4f s %5.2f x", line.best_backward,
+                  first.best_backward / line.best_backward);
     }
-    std::printf("%-10s %-12s %8.4f s %7.1f GFLOP/s   product %7.1f   ratio %.3f", what.c_str(),
-                std::string(kernels->name()).c_str(), median(times), gflop / median(times),
-                product_gflop / median(products), median(ratios));
-    if (backward) std::printf("   backward / forward %.2f", median(backward_times) / median(times));
     std::printf("\n");
   }
 }
@@ -172,13 +231,13 @@ int main(int argc, char** argv) {
                                .width = s.width};
   measure(s, "monarchrt", monarch,
           1e-9 * frames * (6 * rows * cols * cols + 4 * rows * rows * cols) * dim,
-          monarch.q_tokens(), monarch.kv_tokens(), true);
+          monarch.q_tokens(), monarch.kv_tokens());
   const DenseProblem dense{.num_heads = s.heads,
                            .head_dim = s.head_dim,
                            .q_tokens = monarch.q_tokens(),
                            .kv_tokens = monarch.kv_tokens()};
   measure(s, "dense", dense, 1e-9 * frames * 4 * tokens * tokens * dim, dense.q_tokens,
-          dense.kv_tokens, false);
+          dense.kv_tokens);
   const VMonarchProblem vmonarch{.num_heads = s.heads,
                                  .head_dim = s.head_dim,
                                  .frames = s.kv_frames,
@@ -188,6 +247,6 @@ int main(int argc, char** argv) {
   const double per_head =
       m * tokens * tokens * dim * 10 + 8 * m * m * tokens * dim + 4 * tokens * tokens * m * dim;
   measure(s, "vmonarch", vmonarch, 1e-9 * double(s.heads) * per_head, vmonarch.num_tokens(),
-          vmonarch.num_tokens(), false);
+          vmonarch.num_tokens());
   return 0;
 }
