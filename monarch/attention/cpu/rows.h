@@ -18,45 +18,77 @@ constexpr MONARCH_INLINE std::int64_t packed_width(std::int64_t head_dim) {
 
 MONARCH_INLINE int dtype_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
 
+// The 16-bit conversions of monarch/base/dtype.h without branches, so that loops over a row become
+// vectors: a call an element cost float16 storage a third of the speed.
+MONARCH_INLINE float float_of_bits(std::uint32_t bits) {
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+MONARCH_INLINE std::uint32_t bits_of_float(float value) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+
+MONARCH_INLINE float widen_bf16(std::uint16_t half) {
+  return float_of_bits(static_cast<std::uint32_t>(half) << 16);
+}
+
+MONARCH_INLINE std::uint16_t narrow_bf16(float value) {
+  const std::uint32_t bits = bits_of_float(value);
+  const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  return static_cast<std::uint16_t>((bits & 0x7fffffffU) > 0x7f800000U ? (bits >> 16) | 0x40U
+                                                                       : rounded);
+}
+
+// The exponent's bias goes from 15 to 127 by a product with 2^112, exact for subnormals too.
+MONARCH_INLINE float widen_f16(std::uint16_t half) {
+  const std::uint32_t magnitude = half & 0x7fffU;
+  const std::uint32_t finite = bits_of_float(float_of_bits(magnitude << 13) * 0x1p112F);
+  const std::uint32_t special = (magnitude << 13) | 0x7f800000U;
+  return float_of_bits((magnitude >= 0x7c00U ? special : finite) |
+                       (static_cast<std::uint32_t>(half & 0x8000U) << 16));
+}
+
+MONARCH_INLINE std::uint16_t narrow_f16(float value) {
+  const std::uint32_t bits = bits_of_float(value);
+  const std::uint32_t magnitude = bits & 0x7fffffffU;
+  // Adding 0.5 aligns a subnormal's mantissa and rounds it.
+  const std::uint32_t small = bits_of_float(float_of_bits(magnitude) + 0.5F) - 0x3f000000U;
+  const std::uint32_t normal = (magnitude + 0xfffU + ((magnitude >> 13) & 1U) - 0x38000000U) >> 13;
+  std::uint32_t half = magnitude < 0x38800000U ? small : normal;
+  half = magnitude >= 0x477ff000U ? 0x7c00U : half;
+  half = magnitude > 0x7f800000U ? 0x7e00U : half;
+  return static_cast<std::uint16_t>(half | ((bits >> 16) & 0x8000U));
+}
+
 // One row of `width` elements times `scale`, zeros after them up to `packed`.
 MONARCH_INLINE void load_row(const void* base, DType dtype, std::int64_t offset, std::int64_t width,
                              std::int64_t packed, float scale, float* row) {
+  const std::uint16_t* half = static_cast<const std::uint16_t*>(base) + offset;
   if (dtype == DType::kF32) {
     const float* from = static_cast<const float*>(base) + offset;
     for (std::int64_t d = 0; d < width; ++d) row[d] = from[d] * scale;
   } else if (dtype == DType::kBF16) {
-    const std::uint16_t* from = static_cast<const std::uint16_t*>(base) + offset;
-    for (std::int64_t d = 0; d < width; ++d) {
-      const std::uint32_t bits = static_cast<std::uint32_t>(from[d]) << 16;
-      float value;
-      __builtin_memcpy(&value, &bits, sizeof(value));
-      row[d] = value * scale;
-    }
+    for (std::int64_t d = 0; d < width; ++d) row[d] = widen_bf16(half[d]) * scale;
   } else {
-    const std::uint16_t* from = static_cast<const std::uint16_t*>(base) + offset;
-    for (std::int64_t d = 0; d < width; ++d) row[d] = f16_to_f32(from[d]) * scale;
+    for (std::int64_t d = 0; d < width; ++d) row[d] = widen_f16(half[d]) * scale;
   }
   for (std::int64_t d = width; d < packed; ++d) row[d] = 0.0F;
 }
 
 MONARCH_INLINE void store_row(const float* row, float scale, void* base, DType dtype,
                               std::int64_t offset, std::int64_t width) {
+  std::uint16_t* half = static_cast<std::uint16_t*>(base) + offset;
   if (dtype == DType::kF32) {
     float* to = static_cast<float*>(base) + offset;
     for (std::int64_t d = 0; d < width; ++d) to[d] = row[d] * scale;
   } else if (dtype == DType::kBF16) {
-    std::uint16_t* to = static_cast<std::uint16_t*>(base) + offset;
-    for (std::int64_t d = 0; d < width; ++d) {
-      const float value = row[d] * scale;
-      std::uint32_t bits;
-      __builtin_memcpy(&bits, &value, sizeof(bits));
-      const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-      to[d] = static_cast<std::uint16_t>((bits & 0x7fffffffU) > 0x7f800000U ? (bits >> 16) | 0x40U
-                                                                            : rounded);
-    }
+    for (std::int64_t d = 0; d < width; ++d) half[d] = narrow_bf16(row[d] * scale);
   } else {
-    std::uint16_t* to = static_cast<std::uint16_t*>(base) + offset;
-    for (std::int64_t d = 0; d < width; ++d) to[d] = f32_to_f16(row[d] * scale);
+    for (std::int64_t d = 0; d < width; ++d) half[d] = narrow_f16(row[d] * scale);
   }
 }
 
