@@ -8,7 +8,8 @@
 // block is a frame and both orders are the same.
 //
 // Everything here is constexpr integer arithmetic on plain structs, so kernels of every backend
-// share it.
+// share it. What kernels call is forced inline: objects compiled for different instruction sets
+// must not offer the linker versions of one function to choose from.
 #pragma once
 
 #include <array>
@@ -25,10 +26,13 @@ struct BlockLayout {
   std::int64_t h_reduce = 1;
   std::int64_t w_reduce = 1;
 
-  constexpr std::int64_t band_rows() const { return height / h_reduce; }
-  constexpr std::int64_t block_rows() const { return f_tied * band_rows(); }  // b1: i, k
-  constexpr std::int64_t block_cols() const { return width / w_reduce; }      // b2: j, l
-  constexpr std::int64_t block_tokens() const { return block_rows() * block_cols(); }
+  // Rows of a block (b1 of the paper: i, k) and its columns (b2: j, l).
+  [[gnu::always_inline]] constexpr std::int64_t block_rows() const { return f_tied * band_rows(); }
+  [[gnu::always_inline]] constexpr std::int64_t block_cols() const { return width / w_reduce; }
+  [[gnu::always_inline]] constexpr std::int64_t block_tokens() const {
+    return block_rows() * block_cols();
+  }
+  [[gnu::always_inline]] constexpr std::int64_t band_rows() const { return height / h_reduce; }
   constexpr std::int64_t frame_tokens() const { return height * width; }
   constexpr std::int64_t num_blocks(std::int64_t frames) const {
     return frames / f_tied * h_reduce * w_reduce;
@@ -45,7 +49,7 @@ struct BlockLayout {
     const std::int64_t block_row = frame % f_tied * band_rows() + row % band_rows();
     return (block * block_rows() + block_row) * block_cols() + column % block_cols();
   }
-  constexpr std::int64_t token_of_position(std::int64_t position) const {
+  [[gnu::always_inline]] constexpr std::int64_t token_of_position(std::int64_t position) const {
     const std::int64_t block = position / block_tokens();
     const std::int64_t block_row = position / block_cols() % block_rows();
     const std::int64_t frame = block / (h_reduce * w_reduce) * f_tied + block_row / band_rows();

@@ -124,8 +124,8 @@ MONARCH_INLINE void flash_keys(const FlashScratch& scratch, const FlashWork& wor
       const std::int64_t lines = 2 * next * ((ahead.row_bytes + 63) / 64);
       ahead.lines_per_step = static_cast<int>(lines / (vectors / 24 + 1) + 1);
     }
-    multiply<Form::kRows>(keys, columns, depth, scratch.k, width, scratch.q, padded, scratch.scores,
-                          padded, nullptr, &ahead);
+    multiply(Form::kRows, keys, columns, depth, scratch.k, width, scratch.q, padded, scratch.scores,
+             padded, nullptr, &ahead);
     for_each_vector(padded, [&](std::int64_t t, auto lanes) MONARCH_LAMBDA_INLINE {
       constexpr int N = decltype(lanes)::value;
       if (work.entropy) {
@@ -137,12 +137,12 @@ MONARCH_INLINE void flash_keys(const FlashScratch& scratch, const FlashWork& wor
       }
     });
     if (work.values) {
-      multiply<Form::kColumns>(columns, depth, keys, scratch.scores, padded, scratch.v, width,
-                               scratch.out_v, width, scratch.correction, &ahead);
+      multiply(Form::kColumns, columns, depth, keys, scratch.scores, padded, scratch.v, width,
+               scratch.out_v, width, scratch.correction, &ahead);
     }
     if (work.keys) {
-      multiply<Form::kColumns>(columns, depth, keys, scratch.scores, padded, scratch.k, width,
-                               scratch.out_k, width, scratch.correction, &ahead);
+      multiply(Form::kColumns, columns, depth, keys, scratch.scores, padded, scratch.k, width,
+               scratch.out_k, width, scratch.correction, &ahead);
     }
   }
 }

@@ -178,18 +178,17 @@ void recompute_rows(const MonarchBackwardArgs& args, const Head& head, const Siz
     const std::int64_t token = row_start(args.layout, args.kv_block_order, f, k);
     load_keys(args, args.k, head, s, token, x.k_row);
     load_keys(args, args.v, head, s, token, x.v_row);
-    multiply<Form::kRows>(cols, cols, depth, x.k_row, s.width,
-                          x.q_by_row + k * s.depth * s.padded_cols, s.padded_cols, x.scores,
-                          s.padded_cols);
+    multiply(Form::kRows, cols, cols, depth, x.k_row, s.width,
+             x.q_by_row + k * s.depth * s.padded_cols, s.padded_cols, x.scores, s.padded_cols);
     for_each_vector(s.padded_cols, [&](std::int64_t j, auto lanes) MONARCH_LAMBDA_INLINE {
       log_softmax_columns<decltype(lanes)::value>(
           x.scores + j, x.log_r + k * s.cols * s.padded_cols + j, s.padded_cols, s.cols,
           x.c_l + k * s.padded_cols + j);
     });
-    multiply<Form::kColumns>(cols, depth, cols, x.scores, s.padded_cols, x.k_row, s.width,
-                             x.a_l + k * s.width, s.rows * s.width);
-    multiply<Form::kColumns>(cols, depth, cols, x.scores, s.padded_cols, x.v_row, s.width,
-                             x.y + k * s.width, s.rows * s.width);
+    multiply(Form::kColumns, cols, depth, cols, x.scores, s.padded_cols, x.k_row, s.width,
+             x.a_l + k * s.width, s.rows * s.width);
+    multiply(Form::kColumns, cols, depth, cols, x.scores, s.padded_cols, x.v_row, s.width,
+             x.y + k * s.width, s.rows * s.width);
   }
 }
 
@@ -198,12 +197,10 @@ void column_gradients(const MonarchBackwardArgs& args, const Sizes& s, const Scr
   const int rows = static_cast<int>(s.rows);
   const std::int64_t block = s.rows * s.width;
   for (std::int64_t j = 0; j < s.cols; ++j) {
-    multiply<Form::kRows>(rows, rows, depth, x.a_l + j * block, s.width,
-                          x.q_by_col + j * s.depth * s.padded_rows, s.padded_rows, x.scores,
-                          s.padded_rows);
-    multiply<Form::kRows>(rows, rows, depth, x.y + j * block, s.width,
-                          x.g_by_col + j * s.depth * s.padded_rows, s.padded_rows, x.other,
-                          s.padded_rows);
+    multiply(Form::kRows, rows, rows, depth, x.a_l + j * block, s.width,
+             x.q_by_col + j * s.depth * s.padded_rows, s.padded_rows, x.scores, s.padded_rows);
+    multiply(Form::kRows, rows, rows, depth, x.y + j * block, s.width,
+             x.g_by_col + j * s.depth * s.padded_rows, s.padded_rows, x.other, s.padded_rows);
     // scores <- L, other <- dy, dcL <- -ln 2 Σ_i dy.
     for (std::int64_t k = 0; k < s.rows; ++k) {
       const float c_l = x.c_l[k * s.padded_cols + j];
@@ -220,12 +217,12 @@ void column_gradients(const MonarchBackwardArgs& args, const Sizes& s, const Scr
       });
       x.dc_l[k * s.padded_cols + j] = -kLn2 * total;
     }
-    multiply<Form::kRows>(rows, depth, rows, x.scores, s.padded_rows, x.g + j * block, s.width,
-                          x.dy_v + j * block, s.width);
-    multiply<Form::kRows>(rows, depth, rows, x.other, s.padded_rows, x.q + j * block, s.width,
-                          x.da_l + j * block, s.width);
-    multiply<Form::kColumns>(rows, depth, rows, x.other, s.padded_rows, x.a_l + j * block, s.width,
-                             x.dq + j * block, s.width, x.ones);
+    multiply(Form::kRows, rows, depth, rows, x.scores, s.padded_rows, x.g + j * block, s.width,
+             x.dy_v + j * block, s.width);
+    multiply(Form::kRows, rows, depth, rows, x.other, s.padded_rows, x.q + j * block, s.width,
+             x.da_l + j * block, s.width);
+    multiply(Form::kColumns, rows, depth, rows, x.other, s.padded_rows, x.a_l + j * block, s.width,
+             x.dq + j * block, s.width, x.ones);
   }
 }
 
@@ -261,10 +258,10 @@ void row_gradients(const MonarchBackwardArgs& args, const Head& head, const Size
     float* log_r = x.log_r + k * s.cols * s.padded_cols;
     transpose(da_l, pitch, s.cols, s.padded_cols, s.depth, x.da_l_t, s.padded_cols);
     transpose(dy_v, pitch, s.cols, s.padded_cols, s.depth, x.dy_v_t, s.padded_cols);
-    multiply<Form::kRows>(cols, cols, depth, x.k_row, s.width, x.da_l_t, s.padded_cols, x.scores,
-                          s.padded_cols);
-    multiply<Form::kRows>(cols, cols, depth, x.v_row, s.width, x.dy_v_t, s.padded_cols, x.scores,
-                          s.padded_cols, x.ones);
+    multiply(Form::kRows, cols, cols, depth, x.k_row, s.width, x.da_l_t, s.padded_cols, x.scores,
+             s.padded_cols);
+    multiply(Form::kRows, cols, cols, depth, x.v_row, s.width, x.dy_v_t, s.padded_cols, x.scores,
+             s.padded_cols, x.ones);
     for_each_vector(s.padded_cols, [&](std::int64_t j, auto lanes) MONARCH_LAMBDA_INLINE {
       constexpr int N = decltype(lanes)::value;
       softmax_gradient<N>(x.scores + j, log_r + j, s.padded_cols, s.cols,
@@ -272,14 +269,14 @@ void row_gradients(const MonarchBackwardArgs& args, const Head& head, const Size
     });
     float* dk = x.dk + ((f * s.rows + k) * s.cols) * s.width;
     float* dv = x.dv + ((f * s.rows + k) * s.cols) * s.width;
-    multiply<Form::kRows>(cols, depth, cols, log_r, s.padded_cols, da_l, pitch, dk, s.width,
-                          x.ones);
-    multiply<Form::kRows>(cols, depth, cols, x.scores, s.padded_cols, x.q + k * s.width, pitch, dk,
-                          s.width, x.ones);
-    multiply<Form::kRows>(cols, depth, cols, log_r, s.padded_cols, dy_v, pitch, dv, s.width,
-                          x.ones);
-    multiply<Form::kColumns>(cols, depth, cols, x.scores, s.padded_cols, x.k_row, s.width,
-                             x.dq + k * s.width, pitch, x.ones);
+    multiply(Form::kRows, cols, depth, cols, log_r, s.padded_cols, da_l, pitch, dk, s.width,
+             x.ones);
+    multiply(Form::kRows, cols, depth, cols, x.scores, s.padded_cols, x.q + k * s.width, pitch, dk,
+             s.width, x.ones);
+    multiply(Form::kRows, cols, depth, cols, log_r, s.padded_cols, dy_v, pitch, dv, s.width,
+             x.ones);
+    multiply(Form::kColumns, cols, depth, cols, x.scores, s.padded_cols, x.k_row, s.width,
+             x.dq + k * s.width, pitch, x.ones);
   }
 }
 

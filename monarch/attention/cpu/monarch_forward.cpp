@@ -185,17 +185,17 @@ void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s
     load_keys(args, args.k, task, s, token, scratch.k_row);
     load_keys(args, args.v, task, s, token, scratch.v_row);
     Ahead ahead = rows_after(args, task, s, kv_block, k, num_kv_blocks);
-    multiply<Form::kRows>(keys, cols, depth, scratch.k_row, s.width,
-                          scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols,
-                          scratch.scores, s.padded_cols, nullptr, &ahead);
+    multiply(Form::kRows, keys, cols, depth, scratch.k_row, s.width,
+             scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols, scratch.scores,
+             s.padded_cols, nullptr, &ahead);
     for_each_vector(s.padded_cols, [&](std::int64_t j, auto lanes) MONARCH_LAMBDA_INLINE {
       softmax_columns<decltype(lanes)::value>(scratch.scores + j, s.padded_cols, s.keys,
                                               scratch.c_l + k * s.padded_cols + j);
     });
-    multiply<Form::kColumns>(cols, depth, keys, scratch.scores, s.padded_cols, scratch.k_row,
-                             s.width, scratch.a_l + k * s.width, s.rows * s.width, nullptr, &ahead);
-    multiply<Form::kColumns>(cols, depth, keys, scratch.scores, s.padded_cols, scratch.v_row,
-                             s.width, scratch.y + k * s.width, s.rows * s.width, nullptr, &ahead);
+    multiply(Form::kColumns, cols, depth, keys, scratch.scores, s.padded_cols, scratch.k_row,
+             s.width, scratch.a_l + k * s.width, s.rows * s.width, nullptr, &ahead);
+    multiply(Form::kColumns, cols, depth, keys, scratch.scores, s.padded_cols, scratch.v_row,
+             s.width, scratch.y + k * s.width, s.rows * s.width, nullptr, &ahead);
   }
 }
 
@@ -204,18 +204,18 @@ void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& 
   const int depth = static_cast<int>(args.head_dim);
   const int rows = static_cast<int>(s.rows);
   for (std::int64_t j = 0; j < s.cols; ++j) {
-    multiply<Form::kRows>(rows, rows, depth, scratch.a_l + j * s.rows * s.width, s.width,
-                          scratch.q_by_col + j * s.depth * s.padded_rows, s.padded_rows,
-                          scratch.scores, s.padded_rows);
+    multiply(Form::kRows, rows, rows, depth, scratch.a_l + j * s.rows * s.width, s.width,
+             scratch.q_by_col + j * s.depth * s.padded_rows, s.padded_rows, scratch.scores,
+             s.padded_rows);
     for_each_vector(s.padded_rows, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
       running_softmax<decltype(lanes)::value>(
           scratch.scores + i, s.padded_rows, s.rows, scratch.c_l + j, s.padded_cols,
           scratch.row_max + j * s.padded_rows + i, scratch.row_sum + j * s.padded_rows + i,
           scratch.correction + i);
     });
-    multiply<Form::kColumns>(rows, depth, rows, scratch.scores, s.padded_rows,
-                             scratch.y + j * s.rows * s.width, s.width,
-                             scratch.out + j * s.rows * s.width, s.width, scratch.correction);
+    multiply(Form::kColumns, rows, depth, rows, scratch.scores, s.padded_rows,
+             scratch.y + j * s.rows * s.width, s.width, scratch.out + j * s.rows * s.width, s.width,
+             scratch.correction);
   }
 }
 

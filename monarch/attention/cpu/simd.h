@@ -2,8 +2,10 @@
 // set.
 //
 // Only kernel sources include this. Each is compiled once per instruction set with MONARCH_ISA
-// naming its namespace (CMakeLists.txt); everything here is forced inline or lives in that
-// namespace, so no function compiled for one instruction set can be linked in place of another's.
+// naming its namespace and MONARCH_LANES the width of its vectors (CMakeLists.txt). No function
+// compiled for one instruction set may be linked in place of another's: what kernel sources share
+// is forced inline or declared in their namespace, and tools/check_kernel_symbols.py looks at the
+// objects.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +30,7 @@ inline constexpr int kNumRegisters = 16;
 inline constexpr int kLanes = 4;
 inline constexpr int kNumRegisters = 16;
 #endif
+static_assert(kLanes == MONARCH_LANES, "compiled with flags of another instruction set");
 
 template <int N>
 struct VecType;

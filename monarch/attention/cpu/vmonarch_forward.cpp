@@ -131,8 +131,8 @@ void vmonarch_columns(const VMonarchForwardArgs& args, std::int64_t index, float
                args.head_dim, width, args.scale_log2, scratch.q + i * width);
     }
     transpose(scratch.q, width, m, padded, round_up(args.head_dim, 4), scratch.q_t, padded);
-    multiply<Form::kRows>(rows, rows, depth, args.a_l + j * width, cols * width, scratch.q_t,
-                          padded, scratch.scores, padded);
+    multiply(Form::kRows, rows, rows, depth, args.a_l + j * width, cols * width, scratch.q_t,
+             padded, scratch.scores, padded);
     for_each_vector(padded, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
       constexpr int N = decltype(lanes)::value;
       store<N>(scratch.row_max + i, broadcast<N>(-__builtin_inff()));
@@ -142,8 +142,8 @@ void vmonarch_columns(const VMonarchForwardArgs& args, std::int64_t index, float
       store<N>(scratch.row_sum + i, 1.0F / load<N>(scratch.row_sum + i));
     });
     if (args.last_iteration) {
-      multiply<Form::kColumns>(rows, depth, rows, scratch.scores, padded, args.y + j * width,
-                               cols * width, scratch.out, width);
+      multiply(Form::kColumns, rows, depth, rows, scratch.scores, padded, args.y + j * width,
+               cols * width, scratch.out, width);
       for (std::int64_t i = 0; i < m; ++i) {
         store_row(
             scratch.out + i * width, scratch.row_sum[i], args.out.data, args.out.dtype,
@@ -164,8 +164,8 @@ void vmonarch_columns(const VMonarchForwardArgs& args, std::int64_t index, float
       const float inverse = 1.0F / (c_r < args.c_r_min ? args.c_r_min : c_r);
       for (std::int64_t i = 0; i < m; ++i) l[i] *= inverse;
     }
-    multiply<Form::kRows>(rows, depth, rows, scratch.scores, padded, scratch.q, width,
-                          args.a_r + j * width, cols * width);
+    multiply(Form::kRows, rows, depth, rows, scratch.scores, padded, scratch.q, width,
+             args.a_r + j * width, cols * width);
   }
 }
 
