@@ -114,25 +114,14 @@ MONARCH_INLINE void transpose(const float* from, std::ptrdiff_t from_stride, std
   }
 }
 
-// Calls f with integral constants so that every vector of a row of `padded` columns
-// (padded_columns) is visited once: f(column, lanes).
+// Visits every vector of a row of `padded` columns (padded_columns): f(column, lanes).
 template <int N>
 struct Lanes {
   static constexpr int value = N;
 };
 template <typename F>
 MONARCH_INLINE void for_each_vector(std::int64_t padded, const F& f) {
-  std::int64_t column = 0;
-  for (; column + kLanes <= padded; column += kLanes) f(column, Lanes<kLanes>{});
-  if constexpr (kLanes > 8) {
-    if (column + 8 <= padded) {
-      f(column, Lanes<8>{});
-      column += 8;
-    }
-  }
-  if constexpr (kLanes > 4) {
-    if (column + 4 <= padded) f(column, Lanes<4>{});
-  }
+  for (std::int64_t column = 0; column < padded; column += kLanes) f(column, Lanes<kLanes>{});
 }
 
 }  // namespace monarch::attention::cpu::MONARCH_ISA

@@ -6,8 +6,9 @@
 //
 // B's and C's rows are contiguous along n, which is what the vectors run along. A tile of C, kRows
 // x kVectors vectors, stays in registers for the whole sum; at 6 x 4 vectors of AVX-512 a step
-// costs 10 loads for 24 multiply-adds. n may end in a narrower vector (4 or 8 lanes): at the 52
-// columns of a 480p latent that is 3.25 vectors of work instead of 4.
+// costs 10 loads for 24 multiply-adds. n is padded to whole vectors: at the 52 columns of a 480p
+// latent a narrower last vector saves no instruction, and takes 1.4 times as long because its
+// factors must be broadcast once more.
 #pragma once
 
 #include "monarch/attention/cpu/simd.h"
@@ -49,11 +50,8 @@ struct Ahead {
   }
 };
 
-// Columns of B and C that a product of n columns touches: up to a whole vector of 4, 8 or kLanes.
-constexpr MONARCH_INLINE int padded_columns(int n) {
-  const int narrow = (n + 3) / 4 * 4;
-  return kLanes == 16 && narrow % 16 == 12 ? narrow + 4 : narrow;
-}
+// Columns of B and C that a product of n columns touches: whole vectors.
+constexpr MONARCH_INLINE int padded_columns(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 // The product of any size. Rows of B and C are readable, C writable, up to padded_columns(columns).
 void multiply(Form form, int rows, int columns, int depth, const float* a, std::ptrdiff_t a_stride,
