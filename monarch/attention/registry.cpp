@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "monarch/attention/cpu/dense_backward.h"
 #include "monarch/attention/cpu/dense_forward.h"
 #include "monarch/attention/cpu/monarch_backward.h"
 #include "monarch/attention/cpu/monarch_forward.h"
@@ -94,7 +95,7 @@ class Cpu final : public Implementation {
     if (monarch != nullptr && monarch->num_iters != 1) {
       return str_cat(name_, " does one refinement step, not ", monarch->num_iters);
     }
-    if (direction == Direction::kBackward && monarch == nullptr) {
+    if (direction == Direction::kBackward && std::holds_alternative<VMonarchProblem>(problem)) {
       return str_cat(name_, " has no backward of this operator");
     }
     return "";
@@ -115,7 +116,15 @@ class Cpu final : public Implementation {
   }
 
   std::size_t backward_workspace(const Problem& problem, int num_threads) const override {
-    return cpu::MonarchBackwardPlan(monarch_only(problem), num_threads, isa_).workspace_bytes();
+    return std::visit(
+        Overloaded{[&](const DenseProblem& p) {
+                     return cpu::DenseBackwardPlan(p, num_threads, isa_).workspace_bytes();
+                   },
+                   [&](const MonarchProblem& p) {
+                     return cpu::MonarchBackwardPlan(p, num_threads, isa_).workspace_bytes();
+                   },
+                   [&](const VMonarchProblem&) -> std::size_t { refuse_backward(); }},
+        problem);
   }
 
   void forward(const Problem& problem, const ForwardTensors& t, int num_threads,
@@ -137,16 +146,25 @@ class Cpu final : public Implementation {
 
   void backward(const Problem& problem, const BackwardTensors& t, int num_threads,
                 std::span<std::byte> workspace, const ParallelLoop& loop) const override {
-    cpu::MonarchBackwardPlan(monarch_only(problem), num_threads, isa_, loop)
-        .run({t.q, t.k, t.v, t.out, t.grad_out, t.lse}, t.grad_q, t.grad_k, t.grad_v, workspace);
+    const cpu::BackwardInputs inputs{t.q, t.k, t.v, t.out, t.grad_out, t.lse};
+    const cpu::Gradients gradients{t.grad_q, t.grad_k, t.grad_v};
+    std::visit(
+        Overloaded{
+            [&](const DenseProblem& p) {
+              cpu::DenseBackwardPlan(p, num_threads, isa_, loop).run(inputs, gradients, workspace);
+            },
+            [&](const MonarchProblem& p) {
+              cpu::MonarchBackwardPlan(p, num_threads, isa_, loop)
+                  .run(inputs, gradients, workspace);
+            },
+            [&](const VMonarchProblem&) { refuse_backward(); }},
+        problem);
   }
 
  private:
-  const MonarchProblem& monarch_only(const Problem& problem) const {
-    const auto* monarch = std::get_if<MonarchProblem>(&problem);
-    MONARCH_CHECK_CODE(monarch != nullptr, kUnsupported, "[monarch_attention] ", name_,
-                       " has no backward of this operator; ask choose() for one that has");
-    return *monarch;
+  [[noreturn]] void refuse_backward() const {
+    fail(ErrorCode::kUnsupported, "[monarch_attention] ", name_,
+         " has no backward of this operator; ask choose() for one that has");
   }
 
   cpu::Isa isa_;

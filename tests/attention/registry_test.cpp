@@ -53,6 +53,7 @@ TEST(Registry, ChoosesTheFastestThatCan) {
   EXPECT_TRUE(choose(kMonarch, DType::kF32).name().starts_with("cpu-"));
   EXPECT_TRUE(choose(kMonarch, DType::kBF16, Direction::kBackward).name().starts_with("cpu-"));
   EXPECT_EQ(choose(kMonarch, DType::kF64).name(), "reference");
+  EXPECT_TRUE(choose(kDense, DType::kF32, Direction::kBackward).name().starts_with("cpu-"));
   EXPECT_EQ(choose(kVMonarch, DType::kF32, Direction::kBackward).name(), "reference");
   MonarchProblem refined = kMonarch;
   refined.num_iters = 2;

@@ -3,16 +3,14 @@
 #include <utility>
 
 #include "monarch/attention/cpu/dense_forward.h"
-#include "monarch/attention/cpu/operand.h"
+#include "monarch/attention/cpu/plan.h"
 
 namespace monarch::attention::cpu {
 
 DenseForwardPlan::DenseForwardPlan(const DenseProblem& problem, int num_threads, Isa isa,
                                    ParallelLoop loop)
     : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
-  validate(problem_);
-  check_threads(num_threads);
-  check_head_dim(problem_.head_dim);
+  check_plan(problem_, num_threads);
 }
 
 DenseForwardArgs DenseForwardPlan::args() const {

@@ -78,6 +78,44 @@ struct DenseForwardArgs {
   float scale_log2 = 0;  // softmax scale times log2(e)
 };
 
+// Gradients are summed in float over all keys (dQ) and all queries (dK, dV) of a head, in arrays of
+// whole packed rows; store_rows() takes them to the tensors.
+struct DenseBackwardArgs {
+  Operand q;
+  Operand k;
+  Operand v;
+  Operand out;  // of the forward
+  Operand grad_out;
+  const float* lse = nullptr;  // [B, H, lse_stride] of the forward
+  std::int64_t lse_stride = 0;
+  const std::int64_t* k_tokens = nullptr;  // [Nkv] token of a key and row of dk, dv; null: itself
+  const std::int64_t* dq_rows = nullptr;   // [Nq] row of dq of a query; null: itself
+  std::int64_t num_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t q_tokens = 0;
+  std::int64_t kv_tokens = 0;
+  std::int64_t num_groups = 1;       // causal blocks; 1: every key is visible
+  std::int64_t tiles_per_group = 1;  // of query_tile queries
+  std::int64_t query_tile = 1;
+  std::int64_t grid = 1;         // groups that queries and keys are each cut into
+  std::int64_t step = 0;         // < grid
+  std::int64_t first_head = 0;   // of all batches
+  float scale_log2 = 0;          // softmax scale times log2(e)
+  float* dq = nullptr;           // [Nq, packed D] of the first head, by dq_rows; without the scale
+  float* dk = nullptr;           // [Nkv, packed D]
+  float* dv = nullptr;           // [Nkv, packed D]
+  std::int64_t unit_stride = 0;  // floats from a head's arrays to the next head's
+};
+
+struct StoreRowsArgs {
+  const float* rows = nullptr;           // [count, packed D]
+  const std::int64_t* tokens = nullptr;  // [count]; null: row n is token n
+  Result to;
+  std::int64_t offset = 0;  // of the head
+  std::int64_t head_dim = 0;
+  float scale = 1;
+};
+
 inline constexpr std::int64_t kVMonarchColumns = 16;  // columns j a task takes
 
 // One head at a time: what passes between the loops lies in shared scratch, in the order of the
@@ -124,6 +162,12 @@ struct Kernels {
   std::int64_t (*dense_query_tile)();  // most queries a task takes
   // task < batch * num_heads * num_groups * tiles_per_group
   void (*dense_forward)(const DenseForwardArgs& args, std::int64_t task, float* workspace);
+
+  std::size_t (*dense_backward_workspace)(const DenseBackwardArgs& args);  // floats a thread
+  std::int64_t (*dense_gradient_query_tile)();                             // most queries a tile
+  // task < heads * grid; one step after the other
+  void (*dense_backward)(const DenseBackwardArgs& args, std::int64_t task, float* workspace);
+  void (*store_rows)(const StoreRowsArgs& args, std::int64_t first, std::int64_t last);
 };
 
 namespace generic {

@@ -4,21 +4,10 @@
 #include <cstddef>
 #include <span>
 
-#include "monarch/attention/cpu/isa.h"
+#include "monarch/attention/cpu/plan.h"
 #include "monarch/attention/problem.h"
-#include "monarch/base/parallel.h"
 
 namespace monarch::attention::cpu {
-
-// What the forward read and left behind; all [B, N, H, D] as in MonarchForwardPlan::run.
-struct MonarchBackwardInputs {
-  ConstTensorView q;
-  ConstTensorView k;
-  ConstTensorView v;
-  ConstTensorView out;
-  ConstTensorView grad_out;
-  const float* lse = nullptr;  // [B, H, Nq], from the forward
-};
 
 class MonarchBackwardPlan {
  public:
@@ -32,8 +21,8 @@ class MonarchBackwardPlan {
 
   // Overwrites all three gradients; grad_k and grad_v lie as k and v do (block order in a KV
   // cache). Allocates nothing; the result does not depend on num_threads.
-  void run(const MonarchBackwardInputs& inputs, const TensorView& grad_q, const TensorView& grad_k,
-           const TensorView& grad_v, std::span<std::byte> workspace) const;
+  void run(const BackwardInputs& inputs, const Gradients& gradients,
+           std::span<std::byte> workspace) const;
 
  private:
   MonarchBackwardArgs args() const;

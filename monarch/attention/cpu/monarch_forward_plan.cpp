@@ -4,16 +4,14 @@
 #include <utility>
 
 #include "monarch/attention/cpu/monarch_forward.h"
-#include "monarch/attention/cpu/operand.h"
+#include "monarch/attention/cpu/plan.h"
 
 namespace monarch::attention::cpu {
 
 MonarchForwardPlan::MonarchForwardPlan(const MonarchProblem& problem, int num_threads, Isa isa,
                                        ParallelLoop loop)
     : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
-  validate(problem_);
-  check_threads(num_threads);
-  check_head_dim(problem_.head_dim);
+  check_plan(problem_, num_threads);
   check_one_step(problem_.num_iters);
   // Cut query blocks by columns while there are too few of them to keep all threads busy, or while
   // one block's scratch is far beyond a core's cache; a cut repeats the copying of K and V, about 2

@@ -50,11 +50,14 @@ std::size_t scratch_bytes(std::size_t floats, int num_threads) {
   return padded(floats) * sizeof(float) * static_cast<std::size_t>(num_threads) + kLine;
 }
 
+void check_workspace(std::span<std::byte> workspace, std::size_t bytes) {
+  MONARCH_CHECK(workspace.size() >= bytes, "[monarch_attention] the workspace has ",
+                workspace.size(), " bytes; this plan needs ", bytes);
+}
+
 ScratchSpace::ScratchSpace(std::span<std::byte> workspace, std::size_t floats, int num_threads)
     : floats_(padded(floats)) {
-  MONARCH_CHECK(workspace.size() >= scratch_bytes(floats, num_threads),
-                "[monarch_attention] the workspace has ", workspace.size(),
-                " bytes; this plan needs ", scratch_bytes(floats, num_threads));
+  check_workspace(workspace, scratch_bytes(floats, num_threads));
   const auto address = reinterpret_cast<std::uintptr_t>(workspace.data());
   base_ = reinterpret_cast<float*>(workspace.data() + (kLine - address % kLine) % kLine);
 }

@@ -25,6 +25,9 @@ void check_one_step(std::int64_t num_iters);
 // Bytes for `floats` of scratch a thread, with room to align each thread's part to a cache line.
 std::size_t scratch_bytes(std::size_t floats, int num_threads);
 
+// Throws unless the workspace has so many bytes.
+void check_workspace(std::span<std::byte> workspace, std::size_t bytes);
+
 // A workspace cut into one aligned part a thread.
 class ScratchSpace {
  public:

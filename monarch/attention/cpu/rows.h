@@ -92,6 +92,16 @@ MONARCH_INLINE void store_row(const float* row, float scale, void* base, DType d
   }
 }
 
+MONARCH_INLINE float dot(const float* a, const float* b, std::int64_t packed) {
+  Vec<4> sum{};
+  for (std::int64_t d = 0; d < packed; d += 4) sum += load<4>(a + d) * load<4>(b + d);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+MONARCH_INLINE void add_row(const float* row, std::int64_t packed, float* to) {
+  for (std::int64_t d = 0; d < packed; ++d) to[d] += row[d];
+}
+
 // to[d, m] = from[m, d] for m < rows, zero for rows <= m < padded (a multiple of 4); width a
 // multiple of 4.
 MONARCH_INLINE void transpose(const float* from, std::ptrdiff_t from_stride, std::int64_t rows,

@@ -2,7 +2,7 @@
 #include <numbers>
 #include <utility>
 
-#include "monarch/attention/cpu/operand.h"
+#include "monarch/attention/cpu/plan.h"
 #include "monarch/attention/cpu/vmonarch_forward.h"
 
 namespace monarch::attention::cpu {
@@ -10,9 +10,7 @@ namespace monarch::attention::cpu {
 VMonarchForwardPlan::VMonarchForwardPlan(const VMonarchProblem& problem, int num_threads, Isa isa,
                                          ParallelLoop loop)
     : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
-  validate(problem_);
-  check_threads(num_threads);
-  check_head_dim(problem_.head_dim);
+  check_plan(problem_, num_threads);
 }
 
 VMonarchForwardArgs VMonarchForwardPlan::args() const {
@@ -62,8 +60,7 @@ void VMonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k
   args.k = operand(k, "k", p.batch, tokens, p.num_heads, p.head_dim);
   args.v = operand(v, "v", p.batch, tokens, p.num_heads, p.head_dim);
   args.out = result(out, "out", p.batch, tokens, p.num_heads, p.head_dim);
-  MONARCH_CHECK(workspace.size() >= workspace_bytes(), "[monarch_attention] the workspace has ",
-                workspace.size(), " bytes; this plan needs ", workspace_bytes());
+  check_workspace(workspace, workspace_bytes());
 
   const std::size_t shared_bytes = scratch_bytes(table.vmonarch_forward_shared(args), 1);
   const ScratchSpace shared(workspace.first(shared_bytes), table.vmonarch_forward_shared(args), 1);

@@ -1,0 +1,48 @@
+// Gradients of any implementation against the reference's, and against stored cases.
+#pragma once
+
+#include "monarch/attention/registry.h"
+#include "tests/attention/support/fixture.h"
+#include "tests/attention/support/tensor.h"
+
+namespace monarch::attention::test {
+
+struct Operands {
+  Tensor q;
+  Tensor k;
+  Tensor v;
+  Tensor grad_out;
+};
+
+struct GradientTensors {
+  Tensor q;
+  Tensor k;
+  Tensor v;
+};
+
+std::int64_t num_q_tokens(const Problem& problem);
+std::int64_t num_kv_tokens(const Problem& problem);
+
+// Those of this machine but the reference.
+std::vector<const Implementation*> fast_implementations();
+
+struct Inputs {
+  DType dtype = DType::kF32;
+  double q_factor = 1;
+  Padding padding = {};  // of all tensors
+};
+Operands random_operands(const Problem& problem, const Inputs& inputs = {});
+
+// Forward and backward with a workspace and results full of NaN: nothing may be read before it is
+// written.
+GradientTensors run_backward(const Implementation& kernels, const Problem& problem,
+                             const Operands& operands, int num_threads, Padding padding = {});
+
+// Every fast implementation against the reference, and against itself on 1, 2 and 5 threads. The
+// bound is for standard normal operands, the relative error of each gradient.
+void check_backward(const Problem& problem, const Inputs& inputs = {}, double tolerance = 5e-6);
+
+// Every fast implementation against the gradients of a fixture; false if it has none.
+bool check_fixture_gradients(const Fixture& fixture, const Problem& problem);
+
+}  // namespace monarch::attention::test
