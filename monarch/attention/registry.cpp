@@ -84,8 +84,10 @@ class Cpu final : public Implementation {
 
   std::string refusal(const Problem& problem, DType dtype, Direction direction) const override {
     validate_any(problem);
-    if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16) {
-      return str_cat(name_, " takes F32, BF16 or F16, not ", dtype_name(dtype));
+    if (!cpu::takes(isa_, dtype)) {
+      const bool all = cpu::takes(isa_, DType::kF32);
+      return str_cat(name_, " takes ", all ? "F32, BF16 or F16" : "BF16", ", not ",
+                     dtype_name(dtype));
     }
     const std::int64_t head_dim = std::visit([](const auto& p) { return p.head_dim; }, problem);
     if (head_dim > cpu::kMaxHeadDim) {
@@ -95,7 +97,7 @@ class Cpu final : public Implementation {
     if (monarch != nullptr && monarch->num_iters != 1) {
       return str_cat(name_, " does one refinement step, not ", monarch->num_iters);
     }
-    if (direction == Direction::kBackward && std::holds_alternative<VMonarchProblem>(problem)) {
+    if (direction == Direction::kBackward && !has_backward(problem)) {
       return str_cat(name_, " has no backward of this operator");
     }
     return "";
@@ -116,6 +118,7 @@ class Cpu final : public Implementation {
   }
 
   std::size_t backward_workspace(const Problem& problem, int num_threads) const override {
+    if (!has_backward(problem)) refuse_backward();
     return std::visit(
         Overloaded{[&](const DenseProblem& p) {
                      return cpu::DenseBackwardPlan(p, num_threads, isa_).workspace_bytes();
@@ -146,6 +149,7 @@ class Cpu final : public Implementation {
 
   void backward(const Problem& problem, const BackwardTensors& t, int num_threads,
                 std::span<std::byte> workspace, const ParallelLoop& loop) const override {
+    if (!has_backward(problem)) refuse_backward();
     const cpu::BackwardInputs inputs{t.q, t.k, t.v, t.out, t.grad_out, t.lse};
     const cpu::Gradients gradients{t.grad_q, t.grad_k, t.grad_v};
     std::visit(
@@ -162,6 +166,14 @@ class Cpu final : public Implementation {
   }
 
  private:
+  bool has_backward(const Problem& problem) const {
+    const cpu::Kernels& table = cpu::kernels(isa_);
+    return std::visit(
+        Overloaded{[&](const DenseProblem&) { return table.dense_backward != nullptr; },
+                   [&](const MonarchProblem&) { return table.monarch_backward != nullptr; },
+                   [](const VMonarchProblem&) { return false; }},
+        problem);
+  }
   [[noreturn]] void refuse_backward() const {
     fail(ErrorCode::kUnsupported, "[monarch_attention] ", name_,
          " has no backward of this operator; ask choose() for one that has");
@@ -175,18 +187,18 @@ class Cpu final : public Implementation {
 
 std::vector<const Implementation*> implementations() {
   static const Reference reference;
-  static const Cpu generic(cpu::Isa::kGeneric);
-  static const Cpu avx2(cpu::Isa::kAvx2);
-  static const Cpu avx512(cpu::Isa::kAvx512);
+  static const std::array<Cpu, 5> cpus{Cpu(cpu::Isa::kGeneric), Cpu(cpu::Isa::kAvx2),
+                                       Cpu(cpu::Isa::kAvx512), Cpu(cpu::Isa::kAvx512Bf16),
+                                       Cpu(cpu::Isa::kAmx)};
+  const auto of = [](cpu::Isa isa) { return &cpus[static_cast<std::size_t>(isa)]; };
   std::vector<const Implementation*> all;
-  const auto of = [](cpu::Isa isa) -> const Implementation* {
-    return isa == cpu::Isa::kAvx512 ? &avx512 : isa == cpu::Isa::kAvx2 ? &avx2 : &generic;
-  };
   const char* forced = std::getenv("MONARCH_ISA");
   if (forced != nullptr && *forced != '\0') {
-    all = {of(cpu::default_isa())};
+    const cpu::Isa isa = cpu::default_isa(DType::kBF16);
+    all.push_back(of(isa));
+    if (cpu::isa_beneath(isa) != isa) all.push_back(of(cpu::isa_beneath(isa)));
   } else {
-    for (const cpu::Isa isa : cpu::available_isas()) all.insert(all.begin(), of(isa));
+    for (const cpu::Isa isa : cpu::available_isas(DType::kBF16)) all.insert(all.begin(), of(isa));
   }
   all.push_back(&reference);
   return all;

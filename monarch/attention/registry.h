@@ -68,9 +68,11 @@ class Implementation {
                         const ParallelLoop& loop = parallel_for) const = 0;
 };
 
-// All this machine can run, fastest first: "cpu-avx512", "cpu-avx2", "cpu-generic", "reference".
-// The environment variable MONARCH_ISA, read at every call, leaves only that instruction set's and
-// the reference.
+// All this machine can run, fastest first: "cpu-amx" and "cpu-avx512-bf16" (BF16 tensors alone),
+// "cpu-avx512", "cpu-avx2", "cpu-generic", "reference". The environment variable MONARCH_ISA, read
+// at every call, leaves only that instruction set's, for what it refuses those of the one beneath
+// it
+// ("cpu-avx512" for the bf16 sets), and the reference.
 std::vector<const Implementation*> implementations();
 
 // By name; an unknown one throws with the names there are.

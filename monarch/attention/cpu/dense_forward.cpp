@@ -2,7 +2,11 @@
 //   O[t] = Σ_u softmax_u( s Q[t]·K[u] ) V[u]          lse[t] = log Σ_u e^(s Q[t]·K[u])
 // A task is a tile of queries of one head; tiles do not straddle causal blocks, so the keys a tile
 // sees are one run. Cost: 4 Nq Nkv D operations. arXiv 2205.14135.
+#if defined(MONARCH_BF16_KERNELS)
+#include "monarch/attention/cpu/bf16_flash.h"
+#else
 #include "monarch/attention/cpu/flash.h"
+#endif
 
 namespace monarch::attention::cpu::MONARCH_ISA {
 
@@ -33,12 +37,12 @@ void dense_forward(const DenseForwardArgs& args, std::int64_t index, float* work
 
   for (std::int64_t t = 0; t < queries; ++t) {
     load_row(args.q.data, args.q.dtype, base(args.q) + (first + t) * args.q.token_stride,
-             args.head_dim, width, args.scale_log2, scratch.rows + t * width);
+             args.head_dim, width, 1.0F, scratch.rows + t * width);
   }
-  flash_begin(scratch, args.head_dim, queries);
-  flash_keys(scratch, FlashWork{.values = true}, args.head_dim, queries, args.k, base(args.k),
-             args.v, base(args.v), 0, visible,
-             [](std::int64_t u) MONARCH_LAMBDA_INLINE { return u; });
+  const FlashWork work{.scale = args.scale_log2, .values = true};
+  flash_begin(scratch, work, args.head_dim, queries);
+  flash_keys(scratch, work, args.head_dim, queries, args.k, base(args.k), args.v, base(args.v), 0,
+             visible, [](std::int64_t u) MONARCH_LAMBDA_INLINE { return u; });
   for (std::int64_t t = 0; t < queries; ++t) {
     store_row(scratch.out_v + t * width, 1.0F / scratch.row_sum[t], args.out.data, args.out.dtype,
               base(args.out) + (first + t) * args.out.token_stride, args.head_dim);

@@ -48,6 +48,7 @@ void DenseForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
   args.v = operand(v, "v", p.batch, p.kv_tokens, p.num_heads, p.head_dim);
   args.out = result(out, "out", p.batch, p.q_tokens, p.num_heads, p.head_dim);
   args.lse = lse;
+  check_dtypes(isa_, args.q, args.k, args.v);
   const Kernels& table = kernels(isa_);
   const ScratchSpace scratch(workspace, table.dense_forward_workspace(args), num_threads_);
   loop_(

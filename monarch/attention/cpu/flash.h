@@ -58,18 +58,20 @@ struct FlashScratch {
 
 // What one tile of queries accumulates besides the softmax statistics.
 struct FlashWork {
+  float scale = 1.0F;    // of the scores, with log2 e
   bool keys = false;     // Ok
   bool values = false;   // Ov
   bool entropy = false;  // moment
 };
 
-// scratch.rows [queries, D] (scaled by s log2 e) become the tile's queries; everything accumulated
-// is reset.
-MONARCH_INLINE void flash_begin(const FlashScratch& scratch, std::int64_t head_dim,
-                                std::int64_t queries) {
+// scratch.rows [queries, D] become the tile's queries; everything accumulated is reset.
+MONARCH_INLINE void flash_begin(const FlashScratch& scratch, const FlashWork& work,
+                                std::int64_t head_dim, std::int64_t queries) {
   const std::int64_t width = packed_width(head_dim);
   const std::int64_t padded = padded_columns(static_cast<int>(queries));
-  transpose(scratch.rows, width, queries, padded, round_up(head_dim, 4), scratch.q, padded);
+  const std::int64_t depth = round_up(head_dim, 4);
+  transpose(scratch.rows, width, queries, padded, depth, scratch.q, padded);
+  for (std::int64_t at = 0; at < depth * padded; ++at) scratch.q[at] *= work.scale;
   for (std::int64_t at = 0; at < queries * width; ++at)
     scratch.out_k[at] = scratch.out_v[at] = 0.0F;
   for (std::int64_t t = 0; t < padded; ++t) {

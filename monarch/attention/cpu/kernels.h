@@ -140,7 +140,7 @@ struct VMonarchForwardArgs {
   float* minus_entropy = nullptr;  // [m P]            base 2
 };
 
-// Everything compiled per instruction set.
+// Everything compiled per instruction set; null where one has no kernel for an operator.
 struct Kernels {
   // Floats of scratch a thread needs.
   std::size_t (*monarch_forward_workspace)(const MonarchForwardArgs& args);
@@ -177,6 +177,12 @@ namespace avx2 {
 extern const Kernels kKernels;
 }
 namespace avx512 {
+extern const Kernels kKernels;
+}
+namespace avx512_bf16 {
+extern const Kernels kKernels;
+}
+namespace amx {
 extern const Kernels kKernels;
 }
 

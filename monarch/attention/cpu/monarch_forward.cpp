@@ -15,10 +15,7 @@
 //   aL[j,k]·Q[i,j]  vectors along i (Q transposed the other way once a task) O[j,i]  = g_i O[j,i] +
 //   Σ_k W[k,i] Y[j,k]   vectors along D, g the running softmax's correction
 // Cost: 6 I J² D + 4 I² J D operations a block pair. arXiv 2602.12271.
-#include "monarch/attention/cpu/kernels.h"
-#include "monarch/attention/cpu/rows.h"
-#include "monarch/attention/cpu/softmax.h"
-#include "monarch/attention/cpu/tile_product.h"
+#include "monarch/attention/cpu/monarch_task.h"
 
 namespace monarch::attention::cpu::MONARCH_ISA {
 namespace {
@@ -84,37 +81,6 @@ struct Scratch {
   }
 };
 
-// First token of a block row; the row's columns follow it.
-MONARCH_INLINE std::int64_t row_start(const BlockLayout& layout, bool block_order,
-                                      std::int64_t block, std::int64_t row) {
-  const std::int64_t position = block * layout.block_tokens() + row * layout.block_cols();
-  return block_order ? position : layout.token_of_position(position);
-}
-
-struct Task {
-  std::int64_t batch;
-  std::int64_t head;
-  std::int64_t q_block;
-  std::int64_t first_col;
-  std::int64_t cols;
-
-  Task(const MonarchForwardArgs& args, std::int64_t index) {
-    const std::int64_t group = index % args.column_groups;
-    index /= args.column_groups;
-    q_block = index % args.num_q_blocks;
-    index /= args.num_q_blocks;
-    head = index % args.num_heads;
-    batch = index / args.num_heads;
-    const std::int64_t all = args.layout.block_cols();
-    first_col = group * all / args.column_groups;
-    cols = (group + 1) * all / args.column_groups - first_col;
-  }
-  template <typename T>
-  std::int64_t offset(const BasicOperand<T>& operand) const {
-    return batch * operand.batch_stride + head * operand.head_stride;
-  }
-};
-
 // Q of the task, scaled, transposed along j for the first scores and along i for the second.
 void pack_queries(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
                   const Scratch& scratch) {
@@ -145,46 +111,19 @@ void load_keys(const MonarchForwardArgs& args, const Operand& operand, const Tas
   }
 }
 
-// The rows of K and V after (kv_block, row) in the order the task reads them; nothing after the
-// last.
-Ahead rows_after(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
-                 std::int64_t kv_block, std::int64_t row, std::int64_t num_kv_blocks) {
-  if (++row == s.rows) {
-    row = 0;
-    ++kv_block;
-  }
-  Ahead ahead;
-  if (kv_block == num_kv_blocks) return ahead;
-  const std::int64_t token = row_start(args.layout, args.kv_block_order, kv_block, row);
-  const auto address = [&](const Operand& operand) {
-    return static_cast<const char*>(operand.data) +
-           (task.offset(operand) + token * operand.token_stride) * dtype_bytes(operand.dtype);
-  };
-  ahead.row = address(args.k);
-  ahead.second = address(args.v);
-  ahead.row_stride = args.k.token_stride * dtype_bytes(args.k.dtype);
-  ahead.second_stride = args.v.token_stride * dtype_bytes(args.v.dtype);
-  ahead.row_bytes = args.head_dim * dtype_bytes(args.k.dtype);
-  ahead.rows = s.keys;
-  ahead.second_rows = s.keys;
-  // Tiles hold at most 24 vectors; the three products of a row have this many.
-  const std::int64_t vectors = (s.keys * s.padded_cols + 2 * s.cols * s.width) / kLanes;
-  const std::int64_t lines = 2 * s.keys * ((ahead.row_bytes + 63) / 64);
-  ahead.lines_per_step = static_cast<int>(lines / (vectors / 24 + 1) + 1);
-  return ahead;
-}
-
 // R, aL, cL and Y of one key block.
 void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
                 const Scratch& scratch, std::int64_t kv_block, std::int64_t num_kv_blocks) {
   const int depth = static_cast<int>(args.head_dim);
   const int keys = static_cast<int>(s.keys);
   const int cols = static_cast<int>(s.cols);
+  // Tiles hold at most 24 vectors; the three products of a row have this many.
+  const std::int64_t vectors = (s.keys * s.padded_cols + 2 * s.cols * s.width) / kLanes;
   for (std::int64_t k = 0; k < s.rows; ++k) {
     const std::int64_t token = row_start(args.layout, args.kv_block_order, kv_block, k);
     load_keys(args, args.k, task, s, token, scratch.k_row);
     load_keys(args, args.v, task, s, token, scratch.v_row);
-    Ahead ahead = rows_after(args, task, s, kv_block, k, num_kv_blocks);
+    Ahead ahead = rows_after(args, task, kv_block, k, num_kv_blocks, vectors / 24);
     multiply(Form::kRows, keys, cols, depth, scratch.k_row, s.width,
              scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols, scratch.scores,
              s.padded_cols, nullptr, &ahead);
@@ -219,59 +158,26 @@ void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& 
   }
 }
 
-void store_outputs(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
-                   const Scratch& scratch) {
-  for (std::int64_t j = 0; j < s.cols; ++j) {
-    for_each_vector(s.padded_rows, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
-      constexpr int N = decltype(lanes)::value;
-      float* row_max = scratch.row_max + j * s.padded_rows + i;
-      float* row_sum = scratch.row_sum + j * s.padded_rows + i;
-      store<N>(row_max,
-               (load<N>(row_max) + log2<N>(load<N>(row_sum))) * kLn2);  // now the log-sum-exp
-      store<N>(row_sum, 1.0F / load<N>(row_sum));
-    });
-  }
-  const std::int64_t q_tokens = args.num_q_blocks * args.layout.block_tokens();
-  for (std::int64_t i = 0; i < s.rows; ++i) {
-    const std::int64_t token = row_start(args.layout, false, task.q_block, i) + task.first_col;
-    for (std::int64_t j = 0; j < s.cols; ++j) {
-      store_row(scratch.out + (j * s.rows + i) * s.width, scratch.row_sum[j * s.padded_rows + i],
-                args.out.data, args.out.dtype,
-                task.offset(args.out) + (token + j) * args.out.token_stride, args.head_dim);
-      if (args.lse != nullptr) {
-        args.lse[(task.batch * args.num_heads + task.head) * q_tokens + token + j] =
-            scratch.row_max[j * s.padded_rows + i];
-      }
-    }
-  }
-}
-
 }  // namespace
 
 std::size_t monarch_forward_workspace(const MonarchForwardArgs& args) {
-  const std::int64_t columns =
-      (args.layout.block_cols() + args.column_groups - 1) / args.column_groups;
-  return Scratch(Sizes(args, columns), nullptr).size;
+  return Scratch(Sizes(args, task_columns(args)), nullptr).size;
 }
 
 void monarch_forward(const MonarchForwardArgs& args, std::int64_t index, float* workspace) {
   const Task task(args, index);
   const Sizes s(args, task.cols);
   const Scratch scratch(s, workspace);
+  const QuerySums sums{s.rows,      s.padded_rows,   s.rows,         s.width,
+                       scratch.out, scratch.row_max, scratch.row_sum};
   pack_queries(args, task, s, scratch);
-  for (std::int64_t at = 0; at < s.cols * s.rows * s.width; ++at) scratch.out[at] = 0.0F;
-  for (std::int64_t at = 0; at < s.cols * s.padded_rows; ++at) {
-    scratch.row_max[at] = -__builtin_inff();
-    scratch.row_sum[at] = 0.0F;
-  }
-  const std::int64_t visible = args.causal_group == 0
-                                   ? args.num_kv_blocks
-                                   : (task.q_block / args.causal_group + 1) * args.causal_group;
+  sums.reset(task);
+  const std::int64_t visible = task.visible_blocks(args);
   for (std::int64_t f = 0; f < visible; ++f) {
     first_half(args, task, s, scratch, f, visible);
     second_half(args, s, scratch);
   }
-  store_outputs(args, task, s, scratch);
+  sums.store(args, task);
 }
 
 }  // namespace monarch::attention::cpu::MONARCH_ISA

@@ -57,6 +57,7 @@ void MonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
   args.v = operand(v, "v", p.batch, p.kv_tokens(), p.num_heads, p.head_dim);
   args.out = result(out, "out", p.batch, p.q_tokens(), p.num_heads, p.head_dim);
   args.lse = lse;
+  check_dtypes(isa_, args.q, args.k, args.v);
   const Kernels& table = kernels(isa_);
   const std::size_t floats = table.monarch_forward_workspace(args);
   const ScratchSpace scratch(workspace, floats, num_threads_);

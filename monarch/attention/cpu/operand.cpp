@@ -1,6 +1,7 @@
 #include "monarch/attention/cpu/operand.h"
 
 #include <cstdint>
+#include <utility>
 
 namespace monarch::attention::cpu {
 namespace {
@@ -28,6 +29,14 @@ Result result(const TensorView& tensor, std::string_view name, std::int64_t batc
               std::int64_t tokens, std::int64_t num_heads, std::int64_t head_dim) {
   check_tensor(read_only(tensor), name, batch, tokens, num_heads, head_dim);
   return convert<Result>(tensor, name);
+}
+
+void check_dtypes(Isa isa, const Operand& q, const Operand& k, const Operand& v) {
+  for (const auto& [operand, name] : {std::pair(&q, "q"), std::pair(&k, "k"), std::pair(&v, "v")}) {
+    MONARCH_CHECK(takes(isa, operand->dtype), "[monarch_attention] ", name, " has dtype ",
+                  dtype_name(operand->dtype), "; the kernels of ", isa_name(isa),
+                  " take BF16 alone: use those of ", isa_name(isa_beneath(isa)));
+  }
 }
 
 void check_threads(int num_threads) {

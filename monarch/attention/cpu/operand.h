@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-#include "monarch/attention/cpu/kernels.h"
+#include "monarch/attention/cpu/isa.h"
 #include "monarch/attention/problem.h"
 
 namespace monarch::attention::cpu {
@@ -17,6 +17,10 @@ Operand operand(const ConstTensorView& tensor, std::string_view name, std::int64
                 std::int64_t tokens, std::int64_t num_heads, std::int64_t head_dim);
 Result result(const TensorView& tensor, std::string_view name, std::int64_t batch,
               std::int64_t tokens, std::int64_t num_heads, std::int64_t head_dim);
+
+// That the kernels of this instruction set read the operands' dtypes: the bf16 sets take BF16
+// alone.
+void check_dtypes(Isa isa, const Operand& q, const Operand& k, const Operand& v);
 
 void check_threads(int num_threads);
 void check_head_dim(std::int64_t head_dim);

@@ -11,9 +11,13 @@ constexpr MONARCH_INLINE std::int64_t round_up(std::int64_t value, std::int64_t 
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// Width of a packed row of head_dim floats: whole cache lines.
+// Width of a packed row of head_dim elements: whole cache lines, of floats or of bf16.
 constexpr MONARCH_INLINE std::int64_t packed_width(std::int64_t head_dim) {
+#if defined(MONARCH_BF16_KERNELS)
+  return round_up(head_dim, 32);
+#else
   return round_up(head_dim, 16);
+#endif
 }
 
 MONARCH_INLINE int dtype_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }

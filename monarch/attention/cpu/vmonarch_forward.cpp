@@ -10,7 +10,11 @@
 // run of j, for each an m x m problem. aL, Y, aR and H of one head go through memory between them,
 // 12 bytes a token and dimension; the row loop's products are P times that. Cost: m P² D (4 t + 2)
 // + 4 m² P D t operations for t iterations. arXiv 2601.22275.
+#if defined(MONARCH_BF16_KERNELS)
+#include "monarch/attention/cpu/bf16_flash.h"
+#else
 #include "monarch/attention/cpu/flash.h"
+#endif
 
 namespace monarch::attention::cpu::MONARCH_ISA {
 namespace {
@@ -77,17 +81,20 @@ void vmonarch_rows(const VMonarchForwardArgs& args, std::int64_t index, float* w
 
   for (std::int64_t t = 0; t < queries; ++t) {
     if (args.first_iteration) {
-      const float c_r = args.c_r_min > 1.0F ? args.c_r_min : 1.0F;
       load_row(args.q.data, args.q.dtype,
                offset(args, args.q) + layout.token_of_position(first + t) * args.q.token_stride,
-               args.head_dim, width, args.scale_log2 / c_r, scratch.rows + t * width);
+               args.head_dim, width, 1.0F, scratch.rows + t * width);
     } else {
-      load_row(args.a_r, DType::kF32, (first + t) * width, width, width, 1.0F,
+      load_row(args.a_r, DType::kF32, (first + t) * width, args.head_dim, width, 1.0F,
                scratch.rows + t * width);
     }
   }
-  flash_begin(scratch, args.head_dim, queries);
-  const FlashWork work{.keys = true, .values = args.last_iteration, .entropy = true};
+  const float c_r = args.c_r_min > 1.0F ? args.c_r_min : 1.0F;
+  const FlashWork work{.scale = args.first_iteration ? args.scale_log2 / c_r : 1.0F,
+                       .keys = true,
+                       .values = args.last_iteration,
+                       .entropy = true};
+  flash_begin(scratch, work, args.head_dim, queries);
   flash_keys(scratch, work, args.head_dim, queries, args.k, offset(args, args.k), args.v,
              offset(args, args.v), k * cols, (k + 1) * cols,
              [&](std::int64_t position)

@@ -60,6 +60,7 @@ void VMonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k
   args.k = operand(k, "k", p.batch, tokens, p.num_heads, p.head_dim);
   args.v = operand(v, "v", p.batch, tokens, p.num_heads, p.head_dim);
   args.out = result(out, "out", p.batch, tokens, p.num_heads, p.head_dim);
+  check_dtypes(isa_, args.q, args.k, args.v);
   check_workspace(workspace, workspace_bytes());
 
   const std::size_t shared_bytes = scratch_bytes(table.vmonarch_forward_shared(args), 1);

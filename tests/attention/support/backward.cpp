@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "monarch/attention/cpu/isa.h"
+
 namespace monarch::attention::test {
 namespace {
 
@@ -44,9 +46,10 @@ std::int64_t num_q_tokens(const Problem& problem) { return shape_of(problem).q_t
 std::int64_t num_kv_tokens(const Problem& problem) { return shape_of(problem).kv_tokens; }
 
 std::vector<const Implementation*> fast_implementations() {
-  std::vector<const Implementation*> all = implementations();
-  all.pop_back();  // the reference
-  return all;
+  std::vector<const Implementation*> fast;
+  for (const cpu::Isa isa : cpu::available_isas())
+    fast.push_back(&implementation(str_cat("cpu-", cpu::isa_name(isa))));
+  return fast;
 }
 
 Operands random_operands(const Problem& problem, const Inputs& inputs) {

@@ -23,7 +23,7 @@ struct GradientTensors {
 std::int64_t num_q_tokens(const Problem& problem);
 std::int64_t num_kv_tokens(const Problem& problem);
 
-// Those of this machine but the reference.
+// The CPU's that take every dtype; for those that multiply bf16 see cpu_bf16_test.cpp.
 std::vector<const Implementation*> fast_implementations();
 
 struct Inputs {

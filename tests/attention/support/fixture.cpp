@@ -30,6 +30,8 @@ Fixture load_fixture(const std::filesystem::path& path) {
   fixture.config = file.config.dump();
   fixture.tolerance = file.rel_l2_tolerance;
   if (file.rms_floor > 0) fixture.rms_floor = file.rms_floor;
+  if (file.description.contains("observed_rel_l2"))
+    fixture.observed_bf16 = file.description.at("observed_rel_l2").at("bfloat16").get<double>();
   for (const io::TensorEntry& entry : file.file->tensors()) {
     Tensor tensor(entry.shape, DType::kF32);
     for (std::int64_t index = 0; index < tensor.size(); ++index) {

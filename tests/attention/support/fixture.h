@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct Fixture {
   std::string config;  // JSON
   double tolerance = 0;
   double rms_floor = 1e-3;
+  // Worst error of the plain formula with every tensor rounded to bf16; infinite if not recorded.
+  double observed_bf16 = std::numeric_limits<double>::infinity();
   TensorMap tensors;  // input.*, expect.*, grad.*
 };
 
