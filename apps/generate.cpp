@@ -14,6 +14,7 @@
 #include "apps/progress.h"
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
+#include "monarch/ops/usage.h"
 #include "monarch/pipelines/generate.h"
 
 namespace monarch::apps {
@@ -110,6 +111,7 @@ void print_result(const GenerateArguments& a, const GenerationOptions& options,
                       {"height", options.height},
                       {"mode", pipelines::generation_mode_name(options.mode())},
                       {"attention", pipelines::attention_preset_name(options.attention)},
+                      {"attention_runs", ops::attention_runs()},
                       {"text_seconds", result.text_seconds},
                       {"denoise_seconds", result.denoise_seconds},
                       {"decode_seconds", result.decode_seconds - sink.encode_seconds()},
@@ -128,6 +130,9 @@ void print_result(const GenerateArguments& a, const GenerationOptions& options,
             << format_duration(result.decode_seconds - sink.encode_seconds()) << ", encode "
             << format_duration(sink.encode_seconds()) << ", in all " << format_duration(total)
             << " with loading; peak memory " << format_bytes(peak_memory_bytes()) << std::endl;
+  if (!a.verbose) return;
+  for (const ops::AttentionRuns& runs : ops::attention_runs())
+    std::cerr << "  " << describe(runs) << '\n';
 }
 
 // Progress of the stages of one video on stderr.
@@ -205,6 +210,7 @@ class Generation {
   void one_video(pipelines::WanSystem& system, const PromptItem& item,
                  const std::vector<fs::path>& paths, const at::Generator& generator) {
     const Timer timer;
+    ops::reset_attention_runs();
     VideoSink sink(paths, options_.frames_per_second);
     const fs::path latents_path = a_.save_latents.empty()
                                       ? fs::path(paths.front().string() + ".latents.safetensors")

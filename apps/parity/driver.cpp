@@ -6,6 +6,7 @@
 
 #include "apps/parity/registry.h"
 #include "monarch/base/error.h"
+#include "monarch/ops/usage.h"
 
 namespace monarch::apps {
 namespace {
@@ -121,6 +122,7 @@ int run_parity(const std::filesystem::path& folder, std::ostream& out) {
   }
   std::sort(files.begin(), files.end());
   int num_failed = 0;
+  ops::reset_attention_runs();
   for (const auto& file : files) {
     const CaseReport report = replay(file);
     num_failed += report.problems.empty() ? 0 : 1;
@@ -133,6 +135,7 @@ int run_parity(const std::filesystem::path& folder, std::ostream& out) {
     out << "FAIL no .safetensors case below " << folder.string() << '\n';
     num_failed = 1;
   }
+  for (const ops::AttentionRuns& runs : ops::attention_runs()) out << describe(runs) << '\n';
   out << files.size() - (files.empty() ? 0 : num_failed) << " passed, " << num_failed
       << " failed\n";
   return num_failed;

@@ -50,8 +50,8 @@ const std::map<std::string, ParityRunner>& parity_runners();
 // may leave out.
 bool is_skippable(const std::string& op, const std::string& tensor_name);
 
-// Replays every case below `folder`; prints a line a file and the closing line. Returns the number
-// of failures; an empty folder counts as one.
+// Replays every case below `folder`; prints a line a file, what attention ran on, and the closing
+// line. Returns the number of failures; an empty folder counts as one.
 int run_parity(const std::filesystem::path& folder, std::ostream& out);
 
 }  // namespace monarch::apps

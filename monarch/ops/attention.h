@@ -1,10 +1,16 @@
-// Attention over video tokens: dense, Monarch and VMonarch, composed of Torch operators.
+// Attention over video tokens: dense, Monarch and VMonarch.
 //
 // q, k, v and results are [B, N, H, D] (batch, tokens, heads, head_dim), float32, float64, float16
-// or bfloat16, on any device. All functions are differentiable in every floating operand. Row
-// weights, entropies and accumulations of the Monarch ops are float32 (float64 for float64 input)
-// also for 16-bit storage. `softmax_scale` defaults to D^-1/2. Shapes that do not fit throw
-// monarch::Error.
+// or bfloat16, on any device. All functions are differentiable in every floating operand, once
+// where kernels run. Sums and entropies are float32 (float64 for float64 input) also for 16-bit
+// storage. `softmax_scale` defaults to D^-1/2. Shapes that do not fit throw
+// monarch::Error. Any number of threads may call at once.
+//
+// They run on the kernels of monarch/attention where these take device, type and problem, and are
+// composed of Torch operators where not, or where the environment says MONARCH_ATTENTION=composed.
+// monarch/ops/usage.h tells which ran, how often and why. From Python, and for tracing, the same
+// functions are torch.ops.monarch.dense_attention, monarchrt_attention and vmonarch_attention
+// (monarch/ops/operators.cpp).
 //
 // The mathematics is that of arXiv 2602.12271 (Monarch) and 2601.22275 (VMonarch); plain loops
 // that define it are in monarch/attention/reference.
@@ -19,9 +25,24 @@
 
 namespace monarch::ops {
 
+// While one lives, its thread's calls are composed of Torch operators: for comparison.
+class ComposedAttentionGuard {
+ public:
+  ComposedAttentionGuard();
+  ~ComposedAttentionGuard();
+  ComposedAttentionGuard(const ComposedAttentionGuard&) = delete;
+  ComposedAttentionGuard& operator=(const ComposedAttentionGuard&) = delete;
+
+ private:
+  bool before_;
+};
+
 // softmax(softmax_scale * q k^T) v; q may have another token count than k and v.
 at::Tensor dense_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            std::optional<double> softmax_scale = {});
+
+// The same, of video tokens to context tokens; counted as "cross".
+at::Tensor cross_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 // Queries [query_begin, query_end) see the keys [key_begin, key_end); with `sees_self` query t also
 // sees key t when it lies outside that range.

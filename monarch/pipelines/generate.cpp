@@ -324,19 +324,17 @@ std::string describe_attention(const WanSystem& system, const GenerationOptions&
   const models::WanConfig config = run_config(system, options);
   const LatentShape shape = latent_shape(system, options);
   if (config.vmonarch) {
-    return str_cat("vmonarch, ", config.vmonarch->num_iters,
-                   " iterations, composed of Torch operators");
+    return str_cat("vmonarch, ", config.vmonarch->num_iters, " iterations");
   }
-  if (!config.monarch.enable) return "dense, Torch's scaled_dot_product_attention";
+  if (!config.monarch.enable) return "dense";
   const ops::Grid grid{shape.frames, shape.height / config.patch_size[1],
                        shape.width / config.patch_size[2]};
   std::ostringstream percent;
   percent << std::fixed << std::setprecision(1) << 100 * monarch_sparsity(config.monarch, grid);
-  return str_cat("monarchrt, f_tied ", config.monarch.f_tied, ", h_reduce ",
-                 config.monarch.h_reduce, ", w_reduce ", config.monarch.w_reduce, ", ",
-                 config.monarch.num_iters,
-                 config.monarch.num_iters == 1 ? " iteration, " : " iterations, ", percent.str(),
-                 " % sparse, composed of Torch operators");
+  return str_cat(
+      "monarchrt, f_tied ", config.monarch.f_tied, ", h_reduce ", config.monarch.h_reduce,
+      ", w_reduce ", config.monarch.w_reduce, ", ", config.monarch.num_iters,
+      config.monarch.num_iters == 1 ? " iteration, " : " iterations, ", percent.str(), " % sparse");
 }
 
 }  // namespace monarch::pipelines

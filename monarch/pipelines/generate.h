@@ -75,8 +75,7 @@ GenerationResult decode_latents(WanSystem& system, const at::Tensor& latents, Fr
 // rows and b2 columns.
 double monarch_sparsity(const ops::MonarchOptions& options, const ops::Grid& grid);
 
-// "monarchrt, f_tied 1, h_reduce 1, w_reduce 1, 1 iteration, 83.8 % sparse, composed of Torch
-// operators": what a run will use.
+// "monarchrt, f_tied 1, h_reduce 1, w_reduce 1, 1 iteration, 83.8 % sparse": what a run will use.
 std::string describe_attention(const WanSystem& system, const GenerationOptions& options);
 
 }  // namespace monarch::pipelines

@@ -205,6 +205,21 @@ TEST(Cli, ParityOfAnEmptyFolderFails) {
   EXPECT_TRUE(run.output.ends_with("0 passed, 1 failed\n")) << run.output;
 }
 
+TEST(Cli, ParitySaysWhatAttentionRanOn) {
+  const std::string cases = "parity tests/fixtures/attention";
+  const RunResult kernels = run_monarch(cases);
+  EXPECT_EQ(kernels.exit_code, 0) << kernels.output;
+  for (const char* line : {"\ndense forward: cpu-", "\nmonarchrt forward: cpu-",
+                           "\nmonarchrt backward: cpu-", "\nvmonarch forward: cpu-"})
+    EXPECT_NE(kernels.output.find(line), std::string::npos) << line << "\n" << kernels.output;
+  setenv("MONARCH_ATTENTION", "composed", 1);
+  const RunResult composed = run_monarch(cases);
+  unsetenv("MONARCH_ATTENTION");
+  EXPECT_EQ(composed.exit_code, 0) << composed.output;
+  EXPECT_NE(composed.output.find("(MONARCH_ATTENTION=composed)"), std::string::npos);
+  EXPECT_EQ(composed.output.find("cpu-"), std::string::npos) << composed.output;
+}
+
 TEST(Cli, ParityFailsOnWhatItCannotReplay) {
   const TemporaryFolder folder;
   write_file(folder / "cut.safetensors", read_file(fs::path(MONARCH_SOURCE_DIR) /

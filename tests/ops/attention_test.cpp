@@ -1,7 +1,7 @@
-// The composed operators against the reference in double, forward and backward.
+// The operators against the reference in double, forward and backward: on the kernels, and composed
+// of Torch's operators.
 #include "monarch/ops/attention.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
 #include "monarch/attention/reference/dense.h"
@@ -10,51 +10,41 @@
 #include "monarch/attention/reference/vmonarch_backward.h"
 #include "monarch/attention/reference/vmonarch_forward.h"
 #include "monarch/base/error.h"
+#include "tests/ops/support/operands.h"
 
 namespace monarch::ops {
 namespace {
 
 namespace reference = attention::reference;
 
-TensorView view(const at::Tensor& t) {
-  return {.data = t.data_ptr(),
-          .dtype = DType::kF64,
-          .shape = t.sizes().vec(),
-          .strides = t.strides().vec()};
-}
-ConstTensorView const_view(const at::Tensor& t) { return attention::read_only(view(t)); }
-
-struct Operands {
-  at::Tensor q, k, v;
-
-  Operands to(at::ScalarType type) const { return {q.to(type), k.to(type), v.to(type)}; }
-  std::vector<at::Tensor> leaves() {
-    for (at::Tensor* t : {&q, &k, &v}) *t = t->detach().clone().requires_grad_();
-    return {q, k, v};
+// Runs `check` once for each way to attend.
+template <typename Check>
+void on_both_paths(const Check& check) {
+  {
+    SCOPED_TRACE("kernels");
+    check();
   }
-};
-
-// Standard normal, exact in bfloat16, so that every type starts from the same numbers.
-at::Tensor normal(at::IntArrayRef shape, uint64_t seed) {
-  auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  return at::randn(shape, generator, at::kFloat).to(at::kBFloat16).to(at::kDouble);
+  SCOPED_TRACE("composed");
+  const ComposedAttentionGuard guard;
+  check();
 }
 
-Operands random_operands(int64_t batch, int64_t q_tokens, int64_t kv_tokens, int64_t heads,
-                         int64_t dim) {
-  return {normal({batch, q_tokens, heads, dim}, 1), normal({batch, kv_tokens, heads, dim}, 2),
-          normal({batch, kv_tokens, heads, dim}, 3)};
-}
-
-double error(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  const at::Tensor wide = got.detach().to(at::kDouble);
-  return ((wide - want).norm() / want.norm().clamp_min(1e-6)).item<double>();
-}
-
-std::vector<at::Tensor> gradients(const at::Tensor& out, const std::vector<at::Tensor>& leaves,
-                                  const at::Tensor& grad_out) {
-  return torch::autograd::grad({out}, leaves, {grad_out.to(out.scalar_type())});
+// Gradients of run(operands) in double and float on both paths.
+template <typename Run>
+void expect_gradients(const Operands& wide, const Run& run, const at::Tensor& grad_out,
+                      const std::vector<at::Tensor>& want) {
+  on_both_paths([&] {
+    for (const auto& [type, bound] : {std::pair{at::kDouble, 1e-11}, {at::kFloat, 1e-5}}) {
+      Operands o = wide.to(type);
+      const std::vector<at::Tensor> leaves = o.leaves();
+      const std::vector<at::Tensor> got = gradients(run(o), leaves, grad_out);
+      for (size_t i = 0; i < 3; ++i) {
+        EXPECT_LT((got[i].to(at::kDouble) - want[i]).norm().item<double>(),
+                  bound * std::max(1.0, want[i].norm().item<double>()))
+            << "operand " << i << " in " << type;
+      }
+    }
+  });
 }
 
 struct MonarchCase {
@@ -140,11 +130,12 @@ TEST_P(MonarchCases, MatchReference) {
   const at::Tensor want = at::empty_like(wide.q);
   reference::monarch_forward(c.problem(), const_view(wide.q), const_view(wide.k),
                              const_view(wide.v), view(want));
-  EXPECT_LT(error(c.run(wide), want), 1e-12);
-  EXPECT_LT(error(c.run(wide.to(at::kFloat)), want), 5e-6);
-  // Rounding of the result only: everything inside is float32.
-  EXPECT_LT(error(c.run(wide.to(at::kBFloat16)), want), 4e-3);
-  EXPECT_LT(error(c.run(wide.to(at::kHalf)), want), 5e-4);
+  on_both_paths([&] {
+    EXPECT_LT(error(c.run(wide), want), 1e-12);
+    EXPECT_LT(error(c.run(wide.to(at::kFloat)), want), 5e-6);
+    EXPECT_LT(error(c.run(wide.to(at::kBFloat16)), want), 4e-3);
+    EXPECT_LT(error(c.run(wide.to(at::kHalf)), want), 5e-4);
+  });
 }
 
 TEST_P(MonarchCases, GradientsMatchReference) {
@@ -156,22 +147,15 @@ TEST_P(MonarchCases, GradientsMatchReference) {
   reference::monarch_backward(c.problem(), const_view(wide.q), const_view(wide.k),
                               const_view(wide.v), const_view(grad_out), view(want[0]),
                               view(want[1]), view(want[2]));
-  for (const auto& [type, bound] : {std::pair{at::kDouble, 1e-11}, {at::kFloat, 1e-5}}) {
-    Operands o = wide.to(type);
-    const std::vector<at::Tensor> leaves = o.leaves();
-    const std::vector<at::Tensor> got = gradients(c.run(o), leaves, grad_out);
-    for (size_t i = 0; i < 3; ++i) {
-      EXPECT_LT((got[i].to(at::kDouble) - want[i]).norm().item<double>(),
-                bound * std::max(1.0, want[i].norm().item<double>()))
-          << "operand " << i;
-    }
-  }
+  expect_gradients(
+      wide, [&](const Operands& o) { return c.run(o); }, grad_out, want);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, MonarchCases, testing::ValuesIn(kMonarchCases),
                          [](const auto& info) { return info.param.name; });
 
-TEST(MonarchAttention, ChunksEqualWhole) {
+TEST(ComposedMonarchAttention, ChunksEqualWhole) {
+  const ComposedAttentionGuard composed;
   // Large enough to be cut over samples, heads and query tiles when no gradient is needed.
   for (const Grid q_grid : {Grid{2, 12, 30}, Grid{8, 12, 30}}) {
     const Grid kv_grid{8, 12, 30};
@@ -228,23 +212,23 @@ TEST(DenseAttention, MatchesReference) {
     const at::Tensor want = at::empty_like(wide.q);
     reference::dense_forward(problem, const_view(wide.q), const_view(wide.k), const_view(wide.v),
                              view(want));
-    EXPECT_LT(error(run(wide), want), 1e-12);
-    EXPECT_LT(error(run(wide.to(at::kFloat)), want), 5e-6);
-    EXPECT_LT(error(run(wide.to(at::kBFloat16)), want), 2e-2);
+    on_both_paths([&] {
+      EXPECT_LT(error(run(wide), want), 1e-12);
+      EXPECT_LT(error(run(wide.to(at::kFloat)), want), 5e-6);
+      EXPECT_LT(error(run(wide.to(at::kBFloat16)), want), 2e-2);
+    });
 
     const at::Tensor grad_out = normal(wide.q.sizes(), 4);
     const std::vector<at::Tensor> grads{at::empty_like(want), at::empty_like(want),
                                         at::empty_like(want)};
     reference::dense_backward(problem, const_view(wide.q), const_view(wide.k), const_view(wide.v),
                               const_view(grad_out), view(grads[0]), view(grads[1]), view(grads[2]));
-    const std::vector<at::Tensor> leaves = wide.leaves();
-    const std::vector<at::Tensor> got = gradients(run(wide), leaves, grad_out);
-    for (size_t i = 0; i < 3; ++i) EXPECT_LT(error(got[i], grads[i]), 1e-11) << "operand " << i;
+    expect_gradients(wide, run, grad_out, grads);
   }
 }
 
 TEST(DenseAttention, TokensSeeThemselvesOutsideTheirRange) {
-  const Operands o = random_operands(1, 6, 6, 1, 4);
+  const Operands o = random_operands(1, 6, 6, 1, 4).to(at::kFloat);
   // Queries 2..5 see keys 4, 5 and themselves.
   const at::Tensor got = dense_attention_runs(
       o.q, o.k, o.v,
@@ -256,7 +240,7 @@ TEST(DenseAttention, TokensSeeThemselvesOutsideTheirRange) {
     const at::Tensor index = at::tensor(visible);
     const at::Tensor want = dense_attention(o.q.slice(1, t, t + 1), o.k.index_select(1, index),
                                             o.v.index_select(1, index));
-    EXPECT_LT(error(got.slice(1, t, t + 1), want), 1e-12) << "query " << t;
+    EXPECT_LT(error(got.slice(1, t, t + 1), want.to(at::kDouble)), 1e-6) << "query " << t;
   }
 }
 
@@ -279,7 +263,14 @@ TEST(VMonarchAttention, MatchesReference) {
       const at::Tensor want = at::empty_like(wide.q);
       reference::vmonarch_forward(problem, const_view(wide.q), const_view(wide.k),
                                   const_view(wide.v), view(want));
-      EXPECT_LT(error(vmonarch_attention(wide.q, wide.k, wide.v, options, grid), want), 1e-12);
+      const auto run = [&](const Operands& o) {
+        return vmonarch_attention(o.q, o.k, o.v, options, grid);
+      };
+      on_both_paths([&] {
+        EXPECT_LT(error(run(wide), want), 1e-12);
+        EXPECT_LT(error(run(wide.to(at::kFloat)), want), 5e-6);
+        EXPECT_LT(error(run(wide.to(at::kBFloat16)), want), 2e-2);
+      });
 
       const at::Tensor grad_out = normal(wide.q.sizes(), 4);
       const std::vector<at::Tensor> grads{at::empty_like(want), at::empty_like(want),
@@ -287,10 +278,7 @@ TEST(VMonarchAttention, MatchesReference) {
       reference::vmonarch_backward(problem, const_view(wide.q), const_view(wide.k),
                                    const_view(wide.v), const_view(grad_out), view(grads[0]),
                                    view(grads[1]), view(grads[2]));
-      const std::vector<at::Tensor> leaves = wide.leaves();
-      const std::vector<at::Tensor> got =
-          gradients(vmonarch_attention(wide.q, wide.k, wide.v, options, grid), leaves, grad_out);
-      for (size_t i = 0; i < 3; ++i) EXPECT_LT(error(got[i], grads[i]), 1e-11) << "operand " << i;
+      expect_gradients(wide, run, grad_out, grads);
     }
   }
 }

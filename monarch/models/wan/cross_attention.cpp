@@ -26,8 +26,8 @@ at::Tensor cross_attention(const AttentionWeights& w, const WanConfig& config, c
                            const CrossKv& kv) {
   const at::Tensor q =
       rms_norm(w.q(x), w.norm_q, config.eps).unflatten(2, {config.num_heads, config.head_dim()});
-  at::Tensor out = ops::dense_attention(q, kv.k, kv.v);
-  if (kv.k_img.defined()) out = out + ops::dense_attention(q, kv.k_img, kv.v_img);
+  at::Tensor out = ops::cross_attention(q, kv.k, kv.v);
+  if (kv.k_img.defined()) out = out + ops::cross_attention(q, kv.k_img, kv.v_img);
   return w.o(out.flatten(2));
 }
 

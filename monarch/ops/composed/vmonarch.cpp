@@ -4,11 +4,10 @@
 //   aL[k,j] = Σ_l R k[k,l]            H[k,j] = -Σ_l R log R
 //   L [j,i,:] = softmax_k( s q[i,j]·aL[k,j] + H[k,j] )
 //   out[i,j] = Σ_k L[j,i,k] Σ_l R v[k,l]
-#include "monarch/ops/attention.h"
-#include "monarch/ops/checks.h"
-#include "monarch/ops/row_softmax.h"
+#include "monarch/ops/composed/attention.h"
+#include "monarch/ops/composed/row_softmax.h"
 
-namespace monarch::ops {
+namespace monarch::ops::composed {
 namespace {
 
 // One head: q, k, v [m, P, D] in the compute type -> [m, P, D].
@@ -42,19 +41,7 @@ at::Tensor attend_head(const at::Tensor& q, const at::Tensor& k, const at::Tenso
 }  // namespace
 
 at::Tensor vmonarch_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                              const VMonarchOptions& options, const Grid& grid,
-                              std::optional<double> softmax_scale) {
-  check_qkv("vmonarch_attention", q, k, v);
-  MONARCH_CHECK(options.num_iters >= 1, "[monarch_ops] num_iters must be at least 1, but is ",
-                options.num_iters);
-  MONARCH_CHECK(q.size(1) == grid.tokens() && k.size(1) == grid.tokens(),
-                "[monarch_ops] vmonarch_attention needs ", grid.tokens(),
-                " queries and keys for the grid ", grid.frames, "x", grid.height, "x", grid.width,
-                "; got ", q.size(1), " and ", k.size(1));
-  MONARCH_CHECK(options.frames_per_factor >= 1 && grid.frames % options.frames_per_factor == 0,
-                "[monarch_ops] frame count ", grid.frames, " is not divisible by ",
-                "frames_per_factor ", options.frames_per_factor);
-  const double scale = scale_or_default(softmax_scale, q.size(3));
+                              const VMonarchOptions& options, const Grid& grid, double scale) {
   const int64_t rows = grid.frames / options.frames_per_factor;
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const auto heads = [&](const at::Tensor& t) {  // [B, N, H, D] -> [B, H, m, P, D]
@@ -78,4 +65,4 @@ at::Tensor vmonarch_attention(const at::Tensor& q, const at::Tensor& k, const at
                  1);
 }
 
-}  // namespace monarch::ops
+}  // namespace monarch::ops::composed

@@ -1,6 +1,6 @@
-#include "monarch/ops/row_softmax.h"
+#include "monarch/ops/composed/row_softmax.h"
 
-namespace monarch::ops {
+namespace monarch::ops::composed {
 namespace {
 
 using torch::autograd::AutogradContext;
@@ -44,4 +44,4 @@ std::pair<at::Tensor, at::Tensor> row_softmax(const at::Tensor& z) {
   return {std::move(r), std::move(c)};
 }
 
-}  // namespace monarch::ops
+}  // namespace monarch::ops::composed

@@ -6,10 +6,10 @@
 
 #include <utility>
 
-namespace monarch::ops {
+namespace monarch::ops::composed {
 
 // z [n, J, m] -> r [n, J, m], softmax over J, and c [n, m] = sum over J of r log r, in [-log J, 0].
 // As one autograd node it saves two tensors of z's size and needs two passes backward.
 std::pair<at::Tensor, at::Tensor> row_softmax(const at::Tensor& z);
 
-}  // namespace monarch::ops
+}  // namespace monarch::ops::composed

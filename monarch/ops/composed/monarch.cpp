@@ -9,11 +9,10 @@
 // Layouts are chosen so that every product is one batched matrix product and a chunk of one head
 // needs no copy between the two halves. n = batch*heads of a chunk:
 //   z, R [n*I*F, J(l), A*J(j)]     aL|Y [n*I*F, A*J, 2D]     L [n*A*J, I(i), I*F (k,f)]
-#include "monarch/ops/attention.h"
-#include "monarch/ops/checks.h"
-#include "monarch/ops/row_softmax.h"
+#include "monarch/ops/composed/attention.h"
+#include "monarch/ops/composed/row_softmax.h"
 
-namespace monarch::ops {
+namespace monarch::ops::composed {
 namespace {
 
 constexpr double kCrEpsilon = 1e-6;
@@ -156,61 +155,33 @@ at::Tensor as_tiles(const at::Tensor& t, const Blocks& blocks) {
   return t.unflatten(1, {blocks.tiles, blocks.rows, blocks.cols});
 }
 
-void check_monarch(const char* op, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                   const MonarchOptions& options, const Grid& q_grid, const Grid& kv_grid) {
-  check_qkv(op, q, k, v);
-  MONARCH_CHECK(options.num_iters >= 1, "[monarch_ops] num_iters must be at least 1, but is ",
-                options.num_iters);
-  MONARCH_CHECK(q_grid.height == kv_grid.height && q_grid.width == kv_grid.width, "[monarch_ops] ",
-                op, ": queries come from frames of ", q_grid.height, "x", q_grid.width,
-                " tokens, keys from ", kv_grid.height, "x", kv_grid.width);
-  MONARCH_CHECK(k.size(1) == kv_grid.tokens(), "[monarch_ops] ", op, " needs ", kv_grid.tokens(),
-                " keys for the grid ", kv_grid.frames, "x", kv_grid.height, "x", kv_grid.width,
-                "; got ", k.size(1));
-}
-
 }  // namespace
 
 at::Tensor monarch_attention_blocks(const at::Tensor& q, const at::Tensor& k_blocks,
                                     const at::Tensor& v_blocks, const MonarchOptions& options,
-                                    const Grid& q_grid, const Grid& kv_grid,
-                                    std::optional<double> softmax_scale) {
-  check_monarch("monarch_attention", q, k_blocks, v_blocks, options, q_grid, kv_grid);
+                                    const Grid& q_grid, const Grid& kv_grid, double scale) {
   const Blocks kv_blocks = blocks_of(kv_grid, options);
-  const at::Tensor out =
-      attend_blocks(as_tiles(to_block_order(q, q_grid, options), blocks_of(q_grid, options)),
-                    as_tiles(k_blocks, kv_blocks), as_tiles(v_blocks, kv_blocks), options.num_iters,
-                    scale_or_default(softmax_scale, q.size(3)));
+  const at::Tensor out = attend_blocks(
+      as_tiles(to_block_order(q, q_grid, options), blocks_of(q_grid, options)),
+      as_tiles(k_blocks, kv_blocks), as_tiles(v_blocks, kv_blocks), options.num_iters, scale);
   return from_block_order(out.flatten(1, 3), q_grid, options);
 }
 
 at::Tensor monarch_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const MonarchOptions& options, const Grid& q_grid, const Grid& kv_grid,
-                             std::optional<double> softmax_scale) {
-  check_monarch("monarch_attention", q, k, v, options, q_grid, kv_grid);
+                             double scale) {
   return monarch_attention_blocks(q, to_block_order(k, kv_grid, options),
                                   to_block_order(v, kv_grid, options), options, q_grid, kv_grid,
-                                  softmax_scale);
+                                  scale);
 }
 
 at::Tensor monarch_attention_block_causal(const at::Tensor& q, const at::Tensor& k,
                                           const at::Tensor& v, const MonarchOptions& options,
-                                          const Grid& grid, int64_t block_tokens,
-                                          std::optional<double> softmax_scale) {
-  check_monarch("monarch_attention_block_causal", q, k, v, options, grid, grid);
-  MONARCH_CHECK(options.num_iters == 1,
-                "[monarch_ops] block-causal Monarch attention has one iteration; num_iters is ",
-                options.num_iters);
+                                          const Grid& grid, int64_t block_tokens, double scale) {
   const Blocks blocks = blocks_of(grid, options);
-  MONARCH_CHECK(block_tokens >= 1 && block_tokens % blocks.block_tokens() == 0 &&
-                    grid.tokens() % block_tokens == 0,
-                "[monarch_ops] block_causal_size ", block_tokens, " must be a multiple of the ",
-                blocks.block_tokens(), " tokens of a tile and divide the ", grid.tokens(),
-                " tokens of the video");
   const at::Tensor q_tiles = as_tiles(to_block_order(q, grid, options), blocks);
   const at::Tensor k_tiles = as_tiles(to_block_order(k, grid, options), blocks);
   const at::Tensor v_tiles = as_tiles(to_block_order(v, grid, options), blocks);
-  const double scale = scale_or_default(softmax_scale, q.size(3));
   const int64_t step = block_tokens / blocks.block_tokens();
   std::vector<at::Tensor> pieces;
   for (int64_t tile = 0; tile < blocks.tiles; tile += step) {
@@ -220,4 +191,4 @@ at::Tensor monarch_attention_block_causal(const at::Tensor& q, const at::Tensor&
   return from_block_order(at::cat(pieces, 1).flatten(1, 3), grid, options);
 }
 
-}  // namespace monarch::ops
+}  // namespace monarch::ops::composed

@@ -1,0 +1,39 @@
+// The kernels of monarch/attention on Torch tensors.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <string>
+#include <tuple>
+
+#include "monarch/attention/registry.h"
+
+namespace monarch::ops {
+
+// Why the kernels cannot attend with these tensors, and with `gradients` also differentiate; empty
+// if they can. Throws if the problem itself is invalid.
+std::string kernels_refusal(const attention::Problem& problem, const at::Tensor& q, bool gradients);
+
+// "dense", "monarchrt" or "vmonarch".
+const char* problem_name(const attention::Problem& problem);
+
+// The kernels as a differentiable Torch operator, monarch::attention_forward; `label` is what the
+// run is counted as. The problem must not be refused.
+at::Tensor kernel_attention(const attention::Problem& problem, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v, const std::string& label);
+
+// Runs them on Torch's threads, with a workspace that the calling thread keeps. q, k, v are
+// [B, N, H, D] on the CPU. With `keep_lse` the implementation is one that can go back and lse is
+// [B, H, Nq] float32 for it; without, lse is empty.
+std::tuple<at::Tensor, at::Tensor> run_forward(const attention::Problem& problem,
+                                               const at::Tensor& q, const at::Tensor& k,
+                                               const at::Tensor& v, const std::string& label,
+                                               bool keep_lse);
+
+// Gradients of q, k and v.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> run_backward(
+    const attention::Problem& problem, const at::Tensor& grad_out, const at::Tensor& q,
+    const at::Tensor& k, const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
+    const std::string& label);
+
+}  // namespace monarch::ops

@@ -1,0 +1,285 @@
+// torch.ops.monarch: the public operators, and the pair underneath that runs the kernels.
+//
+// attention_forward and attention_backward take a problem as numbers (encode() below), so one pair
+// with one autograd rule and one set of shape-only kernels serves all attention patterns, and
+// whatever traces operators (torch.compile) sees nothing but them.
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "monarch/base/error.h"
+#include "monarch/ops/attention.h"
+#include "monarch/ops/kernels.h"
+
+namespace monarch::ops {
+namespace {
+
+using attention::DenseProblem;
+using attention::MonarchProblem;
+using attention::Problem;
+using attention::VMonarchProblem;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct Settings {
+  std::vector<int64_t> integers;  // kind of problem, then its fields in order
+  std::vector<double> scalars;    // softmax scale, c_r_min
+};
+
+Settings encode(const Problem& problem) {
+  if (const auto* dense = std::get_if<DenseProblem>(&problem)) {
+    return {{0, dense->block_causal_size}, {dense->scale()}};
+  }
+  if (const auto* p = std::get_if<MonarchProblem>(&problem)) {
+    return {{1, p->q_frames, p->kv_frames, p->height, p->width, p->f_tied, p->h_reduce, p->w_reduce,
+             p->num_iters, p->block_causal_size, p->kv_block_order ? 1 : 0},
+            {p->scale()}};
+  }
+  const auto& p = std::get<VMonarchProblem>(problem);
+  return {{2, p.frames, p.height, p.width, p.num_iters, p.recompute_first_frame ? 1 : 0,
+           p.frames_per_factor, static_cast<int64_t>(p.split)},
+          {p.scale(), p.c_r_min}};
+}
+
+Problem decode(const at::Tensor& q, const at::Tensor& k, at::IntArrayRef n,
+               at::ArrayRef<double> x) {
+  constexpr std::array<size_t, 3> kIntegers{2, 11, 8}, kScalars{1, 1, 2};
+  const size_t kind = n.empty() ? 3 : static_cast<size_t>(n[0]);
+  MONARCH_CHECK(kind < 3 && n.size() == kIntegers.at(kind) && x.size() == kScalars.at(kind),
+                "[monarch_ops] these settings describe no attention problem; call dense_attention, "
+                "monarchrt_attention or vmonarch_attention");
+  const int64_t batch = q.size(0), heads = q.size(2), dim = q.size(3);
+  if (kind == 0) {
+    return DenseProblem{.batch = batch,
+                        .num_heads = heads,
+                        .head_dim = dim,
+                        .q_tokens = q.size(1),
+                        .kv_tokens = k.size(1),
+                        .softmax_scale = x[0],
+                        .block_causal_size = n[1]};
+  }
+  if (kind == 1) {
+    return MonarchProblem{.batch = batch,
+                          .num_heads = heads,
+                          .head_dim = dim,
+                          .q_frames = n[1],
+                          .kv_frames = n[2],
+                          .height = n[3],
+                          .width = n[4],
+                          .f_tied = n[5],
+                          .h_reduce = n[6],
+                          .w_reduce = n[7],
+                          .num_iters = n[8],
+                          .softmax_scale = x[0],
+                          .block_causal_size = n[9],
+                          .kv_block_order = n[10] != 0};
+  }
+  return VMonarchProblem{.batch = batch,
+                         .num_heads = heads,
+                         .head_dim = dim,
+                         .frames = n[1],
+                         .height = n[2],
+                         .width = n[3],
+                         .num_iters = n[4],
+                         .softmax_scale = x[0],
+                         .c_r_min = x[1],
+                         .recompute_first_frame = n[5] != 0,
+                         .frames_per_factor = n[6],
+                         .split = static_cast<attention::Split>(n[7])};
+}
+
+using Forward = std::tuple<at::Tensor, at::Tensor>(const at::Tensor& q, const at::Tensor& k,
+                                                   const at::Tensor& v, c10::string_view label,
+                                                   at::IntArrayRef integers,
+                                                   at::ArrayRef<double> scalars, bool keep_lse);
+using Backward = std::tuple<at::Tensor, at::Tensor, at::Tensor>(
+    const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const at::Tensor& out, const at::Tensor& lse, c10::string_view label, at::IntArrayRef integers,
+    at::ArrayRef<double> scalars);
+
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> operator_named(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+const c10::TypedOperatorHandle<Forward>& forward_operator() {
+  static const auto handle = operator_named<Forward>("monarch::attention_forward");
+  return handle;
+}
+const c10::TypedOperatorHandle<Backward>& backward_operator() {
+  static const auto handle = operator_named<Backward>("monarch::attention_backward");
+  return handle;
+}
+
+std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& q, const at::Tensor& k,
+                                               const at::Tensor& v, c10::string_view label,
+                                               at::IntArrayRef integers,
+                                               at::ArrayRef<double> scalars, bool keep_lse) {
+  return run_forward(decode(q, k, integers, scalars), q, k, v, std::string(label), keep_lse);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_cpu(
+    const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const at::Tensor& out, const at::Tensor& lse, c10::string_view label, at::IntArrayRef integers,
+    at::ArrayRef<double> scalars) {
+  return run_backward(decode(q, k, integers, scalars), grad_out, q, k, v, out, lse,
+                      std::string(label));
+}
+
+std::tuple<at::Tensor, at::Tensor> forward_meta(const at::Tensor& q, const at::Tensor& /*k*/,
+                                                const at::Tensor& /*v*/, c10::string_view /*label*/,
+                                                at::IntArrayRef /*integers*/,
+                                                at::ArrayRef<double> /*scalars*/, bool keep_lse) {
+  const auto lse_options = q.options().dtype(at::kFloat);
+  return {at::empty_symint(q.sym_sizes(), q.options()),
+          keep_lse ? at::empty_symint({q.sym_size(0), q.sym_size(2), q.sym_size(1)}, lse_options)
+                   : at::empty({0}, lse_options)};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_meta(
+    const at::Tensor& /*grad_out*/, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const at::Tensor& /*out*/, const at::Tensor& /*lse*/, c10::string_view /*label*/,
+    at::IntArrayRef /*integers*/, at::ArrayRef<double> /*scalars*/) {
+  const auto like = [](const at::Tensor& t) {
+    return at::empty_symint(t.sym_sizes(), t.options());
+  };
+  return {like(q), like(k), like(v)};
+}
+
+class Attention : public torch::autograd::Function<Attention> {
+ public:
+  static variable_list forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+                               const at::Tensor& v, const std::string& label,
+                               const std::vector<int64_t>& integers,
+                               const std::vector<double>& scalars) {
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    const auto [out, lse] =
+        forward_operator().call(q, k, v, label, integers, scalars, /*keep_lse=*/true);
+    context->save_for_backward({q, k, v, out, lse});
+    context->mark_non_differentiable({lse});
+    context->saved_data["label"] = label;
+    context->saved_data["integers"] = integers;
+    context->saved_data["scalars"] = scalars;
+    return {out, lse};
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const variable_list saved = context->get_saved_variables();
+    auto& data = context->saved_data;
+    const auto [grad_q, grad_k, grad_v] = backward_operator().call(
+        grads[0], saved[0], saved[1], saved[2], saved[3], saved[4], data["label"].toStringRef(),
+        data["integers"].toIntVector(), data["scalars"].toDoubleVector());
+    return {grad_q, grad_k, grad_v, {}, {}, {}};
+  }
+};
+
+std::tuple<at::Tensor, at::Tensor> forward_autograd(const at::Tensor& q, const at::Tensor& k,
+                                                    const at::Tensor& v, c10::string_view label,
+                                                    at::IntArrayRef integers,
+                                                    at::ArrayRef<double> scalars, bool keep_lse) {
+  if (!at::GradMode::is_enabled() ||
+      !(q.requires_grad() || k.requires_grad() || v.requires_grad())) {
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    return forward_operator().call(q, k, v, label, integers, scalars, keep_lse);
+  }
+  const variable_list results =
+      Attention::apply(q, k, v, std::string(label), integers.vec(), scalars.vec());
+  return {results[0], results[1]};
+}
+
+// Frames that `tokens` of height x width make.
+int64_t frames_of(const char* op, const at::Tensor& tokens, int64_t height, int64_t width) {
+  MONARCH_CHECK(
+      height >= 1 && width >= 1 && tokens.dim() == 4 && tokens.size(1) % (height * width) == 0,
+      "[monarch_ops] ", op, " needs [batch, frames * ", height, " * ", width,
+      ", heads, head_dim]; got ", shape_string(tokens.sizes()));
+  return tokens.size(1) / (height * width);
+}
+
+at::Tensor dense_operator(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          std::optional<double> softmax_scale, int64_t block_causal_size) {
+  if (block_causal_size == 0) return dense_attention(q, k, v, softmax_scale);
+  return dense_attention_block_causal(q, k, v, block_causal_size, softmax_scale);
+}
+
+at::Tensor monarchrt_operator(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                              int64_t height, int64_t width, int64_t f_tied, int64_t h_reduce,
+                              int64_t w_reduce, int64_t num_iters,
+                              std::optional<double> softmax_scale, int64_t block_causal_size,
+                              bool kv_block_order) {
+  constexpr const char* kName = "monarchrt_attention";
+  const MonarchOptions options{.enable = true,
+                               .num_iters = num_iters,
+                               .f_tied = f_tied,
+                               .h_reduce = h_reduce,
+                               .w_reduce = w_reduce};
+  const Grid q_grid{frames_of(kName, q, height, width), height, width};
+  const Grid kv_grid{frames_of(kName, k, height, width), height, width};
+  if (kv_block_order) {
+    MONARCH_CHECK(block_causal_size == 0, "[monarch_ops] ", kName,
+                  " takes keys in block order (a KV cache) or a block_causal_size, not both");
+    return monarch_attention_blocks(q, k, v, options, q_grid, kv_grid, softmax_scale);
+  }
+  if (block_causal_size == 0) {
+    return monarch_attention(q, k, v, options, q_grid, kv_grid, softmax_scale);
+  }
+  return monarch_attention_block_causal(q, k, v, options, q_grid, block_causal_size, softmax_scale);
+}
+
+at::Tensor vmonarch_operator(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             int64_t height, int64_t width, int64_t num_iters, double c_r_min,
+                             bool recompute_first_frame, int64_t frames_per_factor,
+                             std::optional<double> softmax_scale) {
+  const VMonarchOptions options{.num_iters = num_iters,
+                                .c_r_min = c_r_min,
+                                .recompute_first_frame = recompute_first_frame,
+                                .frames_per_factor = frames_per_factor};
+  const Grid grid{frames_of("vmonarch_attention", q, height, width), height, width};
+  return vmonarch_attention(q, k, v, options, grid, softmax_scale);
+}
+
+}  // namespace
+
+at::Tensor kernel_attention(const Problem& problem, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const std::string& label) {
+  const Settings settings = encode(problem);
+  return std::get<0>(forward_operator().call(q, k, v, label, settings.integers, settings.scalars,
+                                             /*keep_lse=*/false));
+}
+
+TORCH_LIBRARY(monarch, library) {
+  library.def(
+      "dense_attention(Tensor q, Tensor k, Tensor v, float? softmax_scale=None, "
+      "int block_causal_size=0) -> Tensor",
+      dense_operator);
+  library.def(
+      "monarchrt_attention(Tensor q, Tensor k, Tensor v, int height, int width, int f_tied=1, "
+      "int h_reduce=1, int w_reduce=1, int num_iters=1, float? softmax_scale=None, "
+      "int block_causal_size=0, bool kv_block_order=False) -> Tensor",
+      monarchrt_operator);
+  library.def(
+      "vmonarch_attention(Tensor q, Tensor k, Tensor v, int height, int width, int num_iters=2, "
+      "float c_r_min=0.1, bool recompute_first_frame=True, int frames_per_factor=1, "
+      "float? softmax_scale=None) -> Tensor",
+      vmonarch_operator);
+  library.def(
+      "attention_forward(Tensor q, Tensor k, Tensor v, str label, int[] integers, float[] scalars, "
+      "bool keep_lse) -> (Tensor out, Tensor lse)");
+  library.def(
+      "attention_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, "
+      "str label, int[] integers, float[] scalars) -> (Tensor, Tensor, Tensor)");
+}
+
+TORCH_LIBRARY_IMPL(monarch, CPU, library) {
+  library.impl("attention_forward", forward_cpu);
+  library.impl("attention_backward", backward_cpu);
+}
+
+TORCH_LIBRARY_IMPL(monarch, Meta, library) {
+  library.impl("attention_forward", forward_meta);
+  library.impl("attention_backward", backward_meta);
+}
+
+TORCH_LIBRARY_IMPL(monarch, Autograd, library) {
+  library.impl("attention_forward", forward_autograd);
+}
+
+}  // namespace monarch::ops

@@ -1,0 +1,37 @@
+// Torch tensors as the views that the attention room takes.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <optional>
+
+#include "monarch/base/tensor_view.h"
+
+namespace monarch::ops {
+
+// Of the floating types that attention knows.
+inline std::optional<DType> float_dtype(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble: return DType::kF64;
+    case at::kFloat: return DType::kF32;
+    case at::kHalf: return DType::kF16;
+    case at::kBFloat16: return DType::kBF16;
+    default: return std::nullopt;
+  }
+}
+
+// Valid while the tensor lives. The tensor has one of the types above and lies on the CPU.
+inline TensorView view(const at::Tensor& t) {
+  return {.data = t.data_ptr(),
+          .dtype = float_dtype(t.scalar_type()).value(),
+          .shape = t.sizes().vec(),
+          .strides = t.strides().vec()};
+}
+inline ConstTensorView const_view(const at::Tensor& t) {
+  return {.data = t.const_data_ptr(),
+          .dtype = float_dtype(t.scalar_type()).value(),
+          .shape = t.sizes().vec(),
+          .strides = t.strides().vec()};
+}
+
+}  // namespace monarch::ops

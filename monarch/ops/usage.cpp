@@ -1,0 +1,62 @@
+#include "monarch/ops/usage.h"
+
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "monarch/base/error.h"
+
+namespace monarch::ops {
+namespace {
+
+using Key = std::tuple<std::string, std::string, std::string, std::string>;
+
+struct Counts {
+  std::mutex mutex;
+  std::map<Key, int64_t> of;
+};
+
+// Never destroyed: threads may still count while the process ends.
+Counts& counts() {
+  static Counts* all = new Counts;
+  return *all;
+}
+
+}  // namespace
+
+std::vector<AttentionRuns> attention_runs() {
+  const std::lock_guard lock(counts().mutex);
+  std::vector<AttentionRuns> all;
+  for (const auto& [key, count] : counts().of) {
+    const auto& [op, direction, implementation, reason] = key;
+    all.push_back({op, direction, implementation, reason, count});
+  }
+  return all;
+}
+
+void reset_attention_runs() {
+  const std::lock_guard lock(counts().mutex);
+  counts().of.clear();
+}
+
+std::string describe(const AttentionRuns& runs) {
+  return str_cat(runs.op, ' ', runs.direction, ": ", runs.implementation, ", ", runs.count,
+                 runs.count == 1 ? " time" : " times",
+                 runs.reason.empty() ? "" : " (" + runs.reason + ")");
+}
+
+void to_json(Json& json, const AttentionRuns& runs) {
+  json = {{"op", runs.op},
+          {"direction", runs.direction},
+          {"implementation", runs.implementation},
+          {"reason", runs.reason},
+          {"runs", runs.count}};
+}
+
+void count_attention(const std::string& op, const std::string& direction,
+                     const std::string& implementation, const std::string& reason) {
+  const std::lock_guard lock(counts().mutex);
+  ++counts().of[{op, direction, implementation, reason}];
+}
+
+}  // namespace monarch::ops

@@ -1,0 +1,36 @@
+// What the attention operators ran on, and how often: nothing falls back silently.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "monarch/base/options_reader.h"
+
+namespace monarch::ops {
+
+struct AttentionRuns {
+  std::string op;              // "dense", "cross", "monarchrt", "vmonarch"
+  std::string direction;       // "forward" or "backward"
+  std::string implementation;  // a kernel's name ("cpu-avx512") or "composed": of Torch operators
+  std::string reason;          // why composed; its backward is Torch's own and not counted
+  int64_t count = 0;
+
+  bool operator==(const AttentionRuns&) const = default;
+};
+
+// Since the start of the process or the last reset, sorted by all fields. Thread-safe.
+std::vector<AttentionRuns> attention_runs();
+void reset_attention_runs();
+
+// One line each: "monarchrt forward: cpu-avx512, 600 times".
+std::string describe(const AttentionRuns& runs);
+
+// Lets Json take AttentionRuns: {"op", "direction", "implementation", "reason", "runs"}.
+void to_json(Json& json, const AttentionRuns& runs);
+
+// Adds one.
+void count_attention(const std::string& op, const std::string& direction,
+                     const std::string& implementation, const std::string& reason = "");
+
+}  // namespace monarch::ops
