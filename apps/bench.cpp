@@ -16,6 +16,7 @@ struct BenchArguments {
   AttentionBench attention;
   VaeBench vae;
   std::string grid = "30x52", latent = "30x52";
+  std::int64_t num_iters = 0;  // 0: the preset's default
 };
 
 void parse_grid(const std::string& text, const char* flag, std::int64_t& rows,
@@ -56,9 +57,15 @@ void add_bench(CLI::App& app) {
   };
   CLI::App* attention = add("attention", "Monarch and dense attention", [a](BenchReport& report) {
     parse_grid(a->grid, "--grid", a->attention.rows, a->attention.columns);
+    if (a->num_iters > 0) {
+      a->attention.monarch.num_iters = a->attention.vmonarch.num_iters = a->num_iters;
+    }
     bench_attention(report, a->attention);
   });
   attention->add_option("--preset", a->attention.preset, "monarchrt, vmonarch or dense")
+      ->capture_default_str();
+  attention->add_option("--batch", a->attention.batch)
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   attention->add_option("--query-frames", a->attention.query_frames)
       ->check(CLI::PositiveNumber)
@@ -74,6 +81,12 @@ void add_bench(CLI::App& app) {
   attention->add_option("--head-dim", a->attention.head_dim)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  attention->add_option("--dtype", a->attention.dtype, "f32, bf16 or f16")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->capture_default_str();
+  attention->add_flag("--backward", a->attention.backward, "also time the gradients");
+  attention->add_option("--num-iters", a->num_iters, "iterations (default: 1, vmonarch 2)")
+      ->check(CLI::PositiveNumber);
   attention->add_option("--f-tied", a->attention.monarch.f_tied)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -25,6 +25,18 @@ double middle(I width, double frames, double frame_positions) {
          attention_block(width, frames, frame_positions);
 }
 
+// `first` products of b2 x b2 for each row of each pair of tiles, `second` of b1 x b1 for each
+// column, for each channel.
+double monarch_products_flop(const ops::Grid& q_grid, const ops::Grid& kv_grid,
+                             const ops::MonarchOptions& options, double first, double second) {
+  const auto bands = static_cast<double>(options.h_reduce * options.w_reduce);
+  const double q_tiles = static_cast<double>(q_grid.frames / options.f_tied) * bands;
+  const double kv_tiles = static_cast<double>(kv_grid.frames / options.f_tied) * bands;
+  const auto b1 = static_cast<double>(options.f_tied * q_grid.height / options.h_reduce);
+  const auto b2 = static_cast<double>(q_grid.width / options.w_reduce);
+  return q_tiles * kv_tiles * 2 * (first * b1 * b2 * b2 + second * b2 * b1 * b1);
+}
+
 }  // namespace
 
 double vae_decode_flop(const models::VaeConfig& config, I frames, I height, I width) {
@@ -85,19 +97,43 @@ double dense_attention_flop(double q_tokens, double kv_tokens, double heads, dou
   return 4.0 * q_tokens * kv_tokens * heads * head_dim;
 }
 
+double dense_attention_backward_flop(double q_tokens, double kv_tokens, double heads,
+                                     double head_dim) {
+  return 2.5 * dense_attention_flop(q_tokens, kv_tokens, heads, head_dim);
+}
+
 double monarch_attention_flop(const ops::Grid& q_grid, const ops::Grid& kv_grid,
                               const ops::MonarchOptions& options, double heads, double head_dim) {
-  const auto bands = static_cast<double>(options.h_reduce * options.w_reduce);
-  const double q_tiles = static_cast<double>(q_grid.frames / options.f_tied) * bands;
-  const double kv_tiles = static_cast<double>(kv_grid.frames / options.f_tied) * bands;
-  const auto b1 = static_cast<double>(options.f_tied * q_grid.height / options.h_reduce);
-  const auto b2 = static_cast<double>(q_grid.width / options.w_reduce);
   // R, a_L and Y are b1 products of b2 x b2 x D each; the scores and the output b2 products of b1 x
   // b1 x D. Each further iteration repeats R and a_L, the scores, and sums a_R.
   const auto iterations = static_cast<double>(options.num_iters);
-  const double per_pair = b1 * b2 * b2 * (4 * iterations + 2) +
-                          b2 * b1 * b1 * (2 * iterations + 2 + 2 * (iterations - 1));
-  return q_tiles * kv_tiles * per_pair * heads * head_dim;
+  return monarch_products_flop(q_grid, kv_grid, options, 2 * iterations + 1, 2 * iterations) *
+         heads * head_dim;
+}
+
+double monarch_attention_backward_flop(const ops::Grid& q_grid, const ops::Grid& kv_grid,
+                                       const ops::MonarchOptions& options, double heads,
+                                       double head_dim) {
+  // Again R, a_L and Y; then what a_L and Y pass on to R, K and V, and R to Q and K. Again the
+  // scores; then what the output passes on to L and Y, and L to Q and a_L.
+  return monarch_products_flop(q_grid, kv_grid, options, 9, 5) * heads * head_dim;
+}
+
+double vmonarch_attention_flop(const ops::Grid& grid, const ops::VMonarchOptions& options,
+                               double heads, double head_dim) {
+  const auto tokens = static_cast<double>(grid.tokens());
+  const auto rows = static_cast<double>(grid.frames / options.frames_per_factor);
+  const double cols = tokens / rows;
+  // R and a_L each iteration, Y after the last: products of a factor row's P x P x D. The scores of
+  // L each iteration, then a_R or the output: P products of m x m x D.
+  const auto iterations = static_cast<double>(options.num_iters);
+  const double flop =
+      rows * cols * cols * (4 * iterations + 2) + cols * rows * rows * 4 * iterations;
+  const double first =
+      options.recompute_first_frame
+          ? dense_attention_flop(static_cast<double>(grid.frame_tokens()), tokens, heads, head_dim)
+          : 0;
+  return flop * heads * head_dim + first;
 }
 
 double dit_layer_flop(const models::WanConfig& config, const ops::Grid& grid) {

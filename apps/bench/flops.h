@@ -18,9 +18,20 @@ double vae_encode_flop(const models::VaeConfig& config, std::int64_t frames, std
                        std::int64_t width);
 
 double dense_attention_flop(double q_tokens, double kv_tokens, double heads, double head_dim);
+// Gradients by recomputation of the scores: five products in the place of two.
+double dense_attention_backward_flop(double q_tokens, double kv_tokens, double heads,
+                                     double head_dim);
 // Monarch attention of all query tiles on all key tiles, the two grids differing in frames only.
 double monarch_attention_flop(const ops::Grid& q_grid, const ops::Grid& kv_grid,
                               const ops::MonarchOptions& options, double heads, double head_dim);
+
+// The gradients, one iteration, with the recomputation of R, a_L, Y and L.
+double monarch_attention_backward_flop(const ops::Grid& q_grid, const ops::Grid& kv_grid,
+                                       const ops::MonarchOptions& options, double heads,
+                                       double head_dim);
+// VMonarch attention of a whole video, the exact first frame included.
+double vmonarch_attention_flop(const ops::Grid& grid, const ops::VMonarchOptions& options,
+                               double heads, double head_dim);
 
 // One layer of the transformer over `grid` tokens, and the whole network.
 double dit_layer_flop(const models::WanConfig& config, const ops::Grid& grid);

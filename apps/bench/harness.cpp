@@ -121,7 +121,7 @@ void BenchReport::print(const Measurement& m) {
     out_ << line.dump() << std::endl;
     return;
   }
-  out_ << std::left << std::setw(14) << m.work.name << std::setw(18) << m.implementation
+  out_ << std::left << std::setw(20) << m.work.name << std::setw(18) << m.implementation
        << std::right << std::fixed << std::setprecision(4) << m.seconds_median << " s ("
        << m.seconds_min << " to " << m.seconds_max << ", " << m.runs << " runs)";
   if (gflops > 0) out_ << std::setprecision(1) << ", " << gflops << " GFLOP/s";

@@ -7,7 +7,6 @@
 #include "monarch/models/wan/dit.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/models/wan/vae.h"
-#include "monarch/ops/attention.h"
 
 namespace monarch::apps {
 namespace {
@@ -24,76 +23,7 @@ std::string grid_string(std::int64_t rows, std::int64_t columns) {
   return str_cat(rows, 'x', columns);
 }
 
-Contender matmul_contender() {
-  const at::Tensor a = at::randn({2048, 2048});
-  const at::Tensor b = at::randn({2048, 2048});
-  return {"torch-matmul", [a, b] { at::matmul(a, b); }, {}, 0};
-}
-constexpr double kMatmulGflop = 2.0 * 2048 * 2048 * 2048 / 1e9;
-
-at::Tensor torch_dense(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  return at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-      .transpose(1, 2);
-}
-
 }  // namespace
-
-void bench_attention(BenchReport& report, const AttentionBench& o) {
-  const at::NoGradGuard no_grad;
-  at::manual_seed(kSeed);
-  const std::int64_t frame_tokens = o.rows * o.columns;
-  const ops::Grid q_grid{o.query_frames, o.rows, o.columns};
-  const ops::Grid kv_grid{o.kv_frames, o.rows, o.columns};
-  const at::Tensor q = at::randn({1, o.query_frames * frame_tokens, o.heads, o.head_dim});
-  const at::Tensor k = at::randn({1, o.kv_frames * frame_tokens, o.heads, o.head_dim});
-  const at::Tensor v = at::randn_like(k);
-  const auto heads = static_cast<double>(o.heads);
-  const auto head_dim = static_cast<double>(o.head_dim);
-  const double dense_gflop = dense_attention_flop(static_cast<double>(q.size(1)),
-                                                  static_cast<double>(k.size(1)), heads, head_dim) /
-                             1e9;
-
-  Work work{.name = "attention",
-            .shape = str_cat(o.preset, ' ', o.query_frames, " on ", o.kv_frames, " frames of ",
-                             grid_string(o.rows, o.columns), ", ", o.heads, " x ", o.head_dim)};
-  std::vector<Contender> contenders;
-  std::vector<double> gflop;
-  if (o.preset == "monarchrt") {
-    work.gflop = monarch_attention_flop(q_grid, kv_grid, o.monarch, heads, head_dim) / 1e9;
-    contenders.push_back(
-        {"torch-composed", [&] { ops::monarch_attention(q, k, v, o.monarch, q_grid, kv_grid); },
-         [&] {
-           const at::Tensor exact = ops::monarch_attention(
-               q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), o.monarch, q_grid, kv_grid);
-           return relative_error(ops::monarch_attention(q, k, v, o.monarch, q_grid, kv_grid),
-                                 exact);
-         },
-         1e-5});
-    gflop.push_back(work.gflop);
-  } else if (o.preset == "vmonarch") {
-    MONARCH_CHECK(
-        o.query_frames == o.kv_frames,
-        "[bench] vmonarch attends within one video; use the same --query-frames and --kv-frames");
-    contenders.push_back(
-        {"torch-composed", [&] { ops::vmonarch_attention(q, k, v, o.vmonarch, q_grid); }, {}, 0});
-    gflop.push_back(0);
-  } else {
-    MONARCH_CHECK(o.preset == "dense", "[bench] unknown preset '", o.preset,
-                  "'; use monarchrt, vmonarch or dense");
-  }
-  contenders.push_back({"torch-dense", [&] { torch_dense(q, k, v); }, {}, 0});
-  gflop.push_back(dense_gflop);
-  contenders.push_back(matmul_contender());
-  gflop.push_back(kMatmulGflop);
-  const auto& measured = report.run(work, contenders, gflop);
-  const double dense_seconds = measured[measured.size() - 2].seconds_median;
-  if (measured.size() > 2) {
-    const double speedup = dense_seconds / measured.front().seconds_median;
-    report.note(
-        str_cat(measured.front().implementation, " is ", speedup, " x as fast as torch-dense"),
-        {{"ratio", "torch-dense / " + measured.front().implementation}, {"value", speedup}});
-  }
-}
 
 void bench_layer(BenchReport& report) {
   const at::NoGradGuard no_grad;

@@ -10,16 +10,21 @@ namespace monarch::apps {
 
 struct AttentionBench {
   std::string preset = "monarchrt";  // or "vmonarch", "dense"
+  std::int64_t batch = 1;
   std::int64_t query_frames = 3;
   std::int64_t kv_frames = 21;
   std::int64_t rows = 30, columns = 52;  // tokens of a frame
   std::int64_t heads = 2;
   std::int64_t head_dim = 128;
+  std::string dtype = "f32";  // or "bf16", "f16"
+  bool backward = false;      // also time the gradients
   ops::MonarchOptions monarch;
   ops::VMonarchOptions vmonarch;
 };
 
-// Against Torch's dense attention of the same tokens, with a 2048^3 matrix product for scale.
+// Our kernels ("monarch"), the same formula composed of Torch operators ("torch-composed"), Torch's
+// dense attention of the same tokens ("torch-dense"), and a 2048^3 matrix product for scale
+// ("torch-matmul"), in turns.
 void bench_attention(BenchReport& report, const AttentionBench& options);
 
 // One layer of the 1.3B transformer over 3 frames of 30x52 tokens, dense and Monarch.
