@@ -9,7 +9,9 @@
 #include "monarch/attention/cpu/dense_forward.h"
 #include "monarch/attention/cpu/monarch_backward.h"
 #include "monarch/attention/cpu/monarch_forward.h"
+#include "monarch/attention/cpu/monarch_refined.h"
 #include "monarch/attention/cpu/operand.h"
+#include "monarch/attention/cpu/vmonarch_backward.h"
 #include "monarch/attention/cpu/vmonarch_forward.h"
 #include "monarch/attention/reference/dense.h"
 #include "monarch/attention/reference/monarch_backward.h"
@@ -94,11 +96,11 @@ class Cpu final : public Implementation {
       return str_cat(name_, " takes head_dim up to ", cpu::kMaxHeadDim, ", not ", head_dim);
     }
     const auto* monarch = std::get_if<MonarchProblem>(&problem);
-    if (monarch != nullptr && monarch->num_iters != 1) {
+    if (monarch != nullptr && monarch->num_iters != 1 && !has_steps()) {
       return str_cat(name_, " does one refinement step, not ", monarch->num_iters);
     }
-    if (direction == Direction::kBackward && !has_backward(problem)) {
-      return str_cat(name_, " has no backward of this operator");
+    if (direction == Direction::kBackward && !has_steps()) {
+      return str_cat(name_, " has no backward");
     }
     return "";
   }
@@ -109,6 +111,10 @@ class Cpu final : public Implementation {
                      return cpu::DenseForwardPlan(p, num_threads, isa_).workspace_bytes();
                    },
                    [&](const MonarchProblem& p) {
+                     if (p.num_iters > 1) {
+                       require_steps();
+                       return cpu::MonarchRefinedPlan(p, num_threads, isa_).workspace_bytes();
+                     }
                      return cpu::MonarchForwardPlan(p, num_threads, isa_).workspace_bytes();
                    },
                    [&](const VMonarchProblem& p) {
@@ -118,7 +124,7 @@ class Cpu final : public Implementation {
   }
 
   std::size_t backward_workspace(const Problem& problem, int num_threads) const override {
-    if (!has_backward(problem)) refuse_backward();
+    require_steps();
     return std::visit(
         Overloaded{[&](const DenseProblem& p) {
                      return cpu::DenseBackwardPlan(p, num_threads, isa_).workspace_bytes();
@@ -126,7 +132,9 @@ class Cpu final : public Implementation {
                    [&](const MonarchProblem& p) {
                      return cpu::MonarchBackwardPlan(p, num_threads, isa_).workspace_bytes();
                    },
-                   [&](const VMonarchProblem&) -> std::size_t { refuse_backward(); }},
+                   [&](const VMonarchProblem& p) {
+                     return cpu::VMonarchBackwardPlan(p, num_threads, isa_).workspace_bytes();
+                   }},
         problem);
   }
 
@@ -137,19 +145,25 @@ class Cpu final : public Implementation {
                                 .run(t.q, t.k, t.v, t.out, t.lse, workspace);
                           },
                           [&](const MonarchProblem& p) {
+                            if (p.num_iters > 1) {
+                              require_steps();
+                              cpu::MonarchRefinedPlan(p, num_threads, isa_, loop)
+                                  .run(t.q, t.k, t.v, t.out, workspace);
+                              return;
+                            }
                             cpu::MonarchForwardPlan(p, num_threads, isa_, loop)
                                 .run(t.q, t.k, t.v, t.out, t.lse, workspace);
                           },
                           [&](const VMonarchProblem& p) {
                             cpu::VMonarchForwardPlan(p, num_threads, isa_, loop)
-                                .run(t.q, t.k, t.v, t.out, workspace);
+                                .run(t.q, t.k, t.v, t.out, t.lse, workspace);
                           }},
                problem);
   }
 
   void backward(const Problem& problem, const BackwardTensors& t, int num_threads,
                 std::span<std::byte> workspace, const ParallelLoop& loop) const override {
-    if (!has_backward(problem)) refuse_backward();
+    require_steps();
     const cpu::BackwardInputs inputs{t.q, t.k, t.v, t.out, t.grad_out, t.lse};
     const cpu::Gradients gradients{t.grad_q, t.grad_k, t.grad_v};
     std::visit(
@@ -161,22 +175,19 @@ class Cpu final : public Implementation {
               cpu::MonarchBackwardPlan(p, num_threads, isa_, loop)
                   .run(inputs, gradients, workspace);
             },
-            [&](const VMonarchProblem&) { refuse_backward(); }},
+            [&](const VMonarchProblem& p) {
+              cpu::VMonarchBackwardPlan(p, num_threads, isa_, loop)
+                  .run(inputs, gradients, workspace);
+            }},
         problem);
   }
 
  private:
-  bool has_backward(const Problem& problem) const {
-    const cpu::Kernels& table = cpu::kernels(isa_);
-    return std::visit(
-        Overloaded{[&](const DenseProblem&) { return table.dense_backward != nullptr; },
-                   [&](const MonarchProblem&) { return table.monarch_backward != nullptr; },
-                   [](const VMonarchProblem&) { return false; }},
-        problem);
-  }
-  [[noreturn]] void refuse_backward() const {
-    fail(ErrorCode::kUnsupported, "[monarch_attention] ", name_,
-         " has no backward of this operator; ask choose() for one that has");
+  // Gradients and refinement; the sets for bf16 have neither.
+  bool has_steps() const { return cpu::kernels(isa_).step_rows != nullptr; }
+  void require_steps() const {
+    MONARCH_CHECK_CODE(has_steps(), kUnsupported, "[monarch_attention] ", name_,
+                       " has neither gradients nor refinement; ask choose() for one that has");
   }
 
   cpu::Isa isa_;

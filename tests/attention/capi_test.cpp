@@ -136,9 +136,9 @@ TEST(Capi, EveryMistakeHasAStatusAndAText) {
   EXPECT_EQ(mistake([](auto& a) { a.k.data = nullptr; }), "1 [monarch_attention] k has no data");
   EXPECT_EQ(mistake([](auto& a) {
               a.implementation = "cpu-generic";
-              a.num_iters = 2;
+              a.head_dim = 257;
             }),
-            "2 [monarch_attention] cpu-generic does one refinement step, not 2");
+            "2 [monarch_attention] cpu-generic takes head_dim up to 256, not 257");
   EXPECT_EQ(mistake([](auto& a) { a.preset = MONARCH_PRESET_VMONARCH; }),
             "1 [monarch_attention] vmonarch takes as many query frames as key frames; got 2 and 3");
   EXPECT_EQ(mistake([](auto& a) {

@@ -1,7 +1,7 @@
 // The CPU's Monarch backward of every instruction set against the reference.
 #include <gtest/gtest.h>
 
-#include "tests/attention/support/backward.h"
+#include "tests/attention/support/compare.h"
 
 namespace monarch::attention::test {
 namespace {

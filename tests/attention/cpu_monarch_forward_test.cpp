@@ -238,7 +238,8 @@ TEST(CpuMonarchForward, NamesWhatItCannotDo) {
             "[monarch_attention] num_threads is 0; it must be 1 to 1024");
   p.num_iters = 2;
   EXPECT_EQ(message([&] { cpu::MonarchForwardPlan(p, 1); }),
-            "[monarch_attention] this kernel does one refinement step; got num_iters 2");
+            "[monarch_attention] this kernel does one refinement step; got num_iters 2; "
+            "MonarchRefinedPlan does several");
   p.num_iters = 1;
   const cpu::MonarchForwardPlan plan(p, 1);
   Tensor x({1, 4, 1, 8}, DType::kF32);

@@ -18,7 +18,7 @@ Tensor run(const VMonarchProblem& p, const Tensor& q, const Tensor& k, const Ten
   out.fill(std::nan(""));
   const cpu::VMonarchForwardPlan plan(p, threads, isa);
   std::vector<std::byte> workspace(plan.workspace_bytes(), std::byte{0xff});
-  plan.run(q.view(), k.view(), v.view(), out.view(), workspace);
+  plan.run(q.view(), k.view(), v.view(), out.view(), nullptr, workspace);
   return out;
 }
 

@@ -59,12 +59,16 @@ TEST(Registry, ChoosesTheFastestThatCan) {
   EXPECT_TRUE(choose(kMonarch, DType::kBF16, Direction::kBackward).name().starts_with("cpu-"));
   EXPECT_EQ(choose(kMonarch, DType::kF64).name(), "reference");
   EXPECT_TRUE(choose(kDense, DType::kF32, Direction::kBackward).name().starts_with("cpu-"));
-  EXPECT_EQ(choose(kVMonarch, DType::kF32, Direction::kBackward).name(), "reference");
+  EXPECT_TRUE(choose(kVMonarch, DType::kF32, Direction::kBackward).name().starts_with("cpu-"));
   MonarchProblem refined = kMonarch;
   refined.num_iters = 2;
-  EXPECT_EQ(choose(refined, DType::kF32).name(), "reference");
-  EXPECT_EQ(implementation("cpu-generic").refusal(refined, DType::kF32, Direction::kForward),
-            "cpu-generic does one refinement step, not 2");
+  EXPECT_TRUE(choose(refined, DType::kF32).name().starts_with("cpu-"));
+  EXPECT_TRUE(choose(refined, DType::kF16, Direction::kBackward).name().starts_with("cpu-"));
+  DenseProblem wide = kDense;
+  wide.head_dim = 257;
+  EXPECT_EQ(choose(wide, DType::kF32).name(), "reference");
+  EXPECT_EQ(implementation("cpu-generic").refusal(wide, DType::kF32, Direction::kForward),
+            "cpu-generic takes head_dim up to 256, not 257");
   refined.w_reduce = 3;
   EXPECT_THROW(choose(refined, DType::kF32), Error);
 }

@@ -25,6 +25,8 @@ class DenseBackwardPlan {
  private:
   DenseBackwardArgs args() const;
 
+  struct Pieces;
+
   DenseProblem problem_;
   int num_threads_;
   Isa isa_;

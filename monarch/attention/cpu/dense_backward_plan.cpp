@@ -54,10 +54,20 @@ DenseBackwardArgs DenseBackwardPlan::args() const {
   return args;
 }
 
+struct DenseBackwardPlan::Pieces {
+  float* sums;
+  ScratchSpace scratch;
+
+  Pieces(const DenseBackwardPlan& plan, const DenseBackwardArgs& args, WorkspaceCutter& cutter)
+      : sums(cutter.take<float>(plan.heads_at_once_ * args.unit_stride)),
+        scratch(cutter.take_scratch(kernels(plan.isa_).dense_backward_workspace(args),
+                                    plan.num_threads_)) {}
+};
+
 std::size_t DenseBackwardPlan::workspace_bytes() const {
-  const DenseBackwardArgs args = this->args();
-  return scratch_bytes(static_cast<std::size_t>(heads_at_once_ * args.unit_stride), 1) +
-         scratch_bytes(kernels(isa_).dense_backward_workspace(args), num_threads_);
+  WorkspaceCutter cutter;
+  Pieces(*this, args(), cutter);
+  return cutter.bytes();
 }
 
 void DenseBackwardPlan::run(const BackwardInputs& inputs, const Gradients& gradients,
@@ -72,13 +82,9 @@ void DenseBackwardPlan::run(const BackwardInputs& inputs, const Gradients& gradi
   const Result dk = result(gradients.k, "grad_k", p.batch, p.kv_tokens, p.num_heads, p.head_dim);
   const Result dv = result(gradients.v, "grad_v", p.batch, p.kv_tokens, p.num_heads, p.head_dim);
 
-  check_workspace(workspace, workspace_bytes());
-  const auto sums_floats = static_cast<std::size_t>(heads_at_once_ * args.unit_stride);
-  const std::size_t sums_bytes = scratch_bytes(sums_floats, 1);
-  const ScratchSpace sums(workspace.first(sums_bytes), sums_floats, 1);
-  const ScratchSpace scratch(workspace.subspan(sums_bytes), table.dense_backward_workspace(args),
-                             num_threads_);
-  args.dq = sums.of(0);
+  WorkspaceCutter cutter(workspace, workspace_bytes());
+  const Pieces pieces(*this, args, cutter);
+  args.dq = pieces.sums;
   args.dk = args.dq + p.q_tokens * row_floats(p.head_dim);
   args.dv = args.dk + p.kv_tokens * row_floats(p.head_dim);
 
@@ -86,7 +92,7 @@ void DenseBackwardPlan::run(const BackwardInputs& inputs, const Gradients& gradi
   for (args.first_head = 0; args.first_head < all; args.first_head += heads_at_once_) {
     const std::int64_t heads = std::min(heads_at_once_, all - args.first_head);
     fill_zero(loop_, num_threads_, args.dq, heads * args.unit_stride);
-    add_dense_gradients(table, loop_, num_threads_, args, heads, scratch);
+    add_dense_gradients(table, loop_, num_threads_, args, heads, pieces.scratch);
     StoreHeads what{p.num_heads, args.first_head, heads, args.unit_stride, p.q_tokens};
     const auto store = [&](const float* rows, const Result& to, float scale) {
       store_heads(table, loop_, num_threads_, what,

@@ -54,7 +54,7 @@ void dense_forward(const DenseForwardArgs& args, std::int64_t index, float* work
     store<N>(scratch.row_max + t,
              (load<N>(scratch.row_max + t) + log2<N>(load<N>(scratch.row_sum + t))) * kLn2);
   });
-  float* lse = args.lse + (batch * args.num_heads + head) * args.q_tokens + first;
+  float* lse = args.lse + (batch * args.num_heads + head) * args.lse_stride + first;
   for (std::int64_t t = 0; t < queries; ++t) lse[t] = scratch.row_max[t];
 }
 

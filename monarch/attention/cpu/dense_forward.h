@@ -19,10 +19,12 @@ class DenseForwardPlan {
   // Scratch for run(); does not depend on the number of tokens.
   std::size_t workspace_bytes() const;
 
-  // As MonarchForwardPlan::run: [B, N, H, D] of F32, BF16 or F16; `lse` [B, H, Nq] or null;
-  // allocates nothing; the result does not depend on num_threads.
+  // As MonarchForwardPlan::run: [B, N, H, D] of F32, BF16 or F16; `lse` [B, H, Nq] or null, with
+  // another distance from head to head if lse_stride is not 0; allocates nothing; the result does
+  // not depend on num_threads.
   void run(const ConstTensorView& q, const ConstTensorView& k, const ConstTensorView& v,
-           const TensorView& out, float* lse, std::span<std::byte> workspace) const;
+           const TensorView& out, float* lse, std::span<std::byte> workspace,
+           std::int64_t lse_stride = 0) const;
 
  private:
   DenseForwardArgs args() const;

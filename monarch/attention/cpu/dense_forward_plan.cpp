@@ -40,7 +40,7 @@ std::size_t DenseForwardPlan::workspace_bytes() const {
 
 void DenseForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
                            const ConstTensorView& v, const TensorView& out, float* lse,
-                           std::span<std::byte> workspace) const {
+                           std::span<std::byte> workspace, std::int64_t lse_stride) const {
   const DenseProblem& p = problem_;
   DenseForwardArgs args = this->args();
   args.q = operand(q, "q", p.batch, p.q_tokens, p.num_heads, p.head_dim);
@@ -48,6 +48,7 @@ void DenseForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
   args.v = operand(v, "v", p.batch, p.kv_tokens, p.num_heads, p.head_dim);
   args.out = result(out, "out", p.batch, p.q_tokens, p.num_heads, p.head_dim);
   args.lse = lse;
+  args.lse_stride = lse_stride == 0 ? p.q_tokens : lse_stride;
   check_dtypes(isa_, args.q, args.k, args.v);
   const Kernels& table = kernels(isa_);
   const ScratchSpace scratch(workspace, table.dense_forward_workspace(args), num_threads_);

@@ -61,13 +61,15 @@ struct GradientScratch {
   }
 };
 
-// q, g_k and g_v [queries, D] are in place; everything else but lse, delta and c follows from them.
+// q, g_k and g_v [queries, D] are in place, q perhaps since the last time; everything else but lse,
+// delta and c follows from them.
 MONARCH_INLINE void gradient_begin(const GradientScratch& scratch, const GradientWork& work,
-                                   std::int64_t head_dim, std::int64_t queries) {
+                                   std::int64_t head_dim, std::int64_t queries,
+                                   bool new_queries = true) {
   const std::int64_t width = packed_width(head_dim);
   const std::int64_t depth = round_up(head_dim, 4);
   const std::int64_t padded = padded_columns(static_cast<int>(queries));
-  transpose(scratch.q, width, queries, padded, depth, scratch.q_t, padded);
+  if (new_queries) transpose(scratch.q, width, queries, padded, depth, scratch.q_t, padded);
   if (work.keys) transpose(scratch.g_k, width, queries, padded, depth, scratch.g_k_t, padded);
   if (work.values) transpose(scratch.g_v, width, queries, padded, depth, scratch.g_v_t, padded);
   for (std::int64_t at = 0; at < kGradientQueryTile; ++at) scratch.ones[at] = 1.0F;

@@ -8,22 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "monarch/attention/cpu/operand_types.h"
+#include "monarch/attention/cpu/step.h"
 #include "monarch/attention/layout.h"
-#include "monarch/base/dtype.h"
 
 namespace monarch::attention::cpu {
-
-// [B, N, H, D], head_dim contiguous; strides in elements.
-template <typename T>
-struct BasicOperand {
-  T* data = nullptr;
-  DType dtype = DType::kF32;  // F32, BF16 or F16
-  std::int64_t batch_stride = 0;
-  std::int64_t token_stride = 0;
-  std::int64_t head_stride = 0;
-};
-using Operand = BasicOperand<const void>;
-using Result = BasicOperand<void>;
 
 struct MonarchForwardArgs {
   Operand q;
@@ -43,32 +32,13 @@ struct MonarchForwardArgs {
   std::int64_t column_groups = 1;  // tasks a query block is cut into, by columns
 };
 
-struct MonarchBackwardArgs {
-  Operand q;
-  Operand k;
-  Operand v;
-  Operand out;  // of the forward
-  Operand grad_out;
-  Result grad_q;
-  Result grad_k;
-  Result grad_v;
-  const float* lse = nullptr;  // [B, H, Nq] of the forward
-  BlockLayout layout;
-  std::int64_t num_heads = 0;
-  std::int64_t head_dim = 0;
-  std::int64_t num_q_blocks = 0;
-  std::int64_t num_kv_blocks = 0;
-  std::int64_t causal_group = 0;
-  bool kv_block_order = false;
-  float scale = 0;  // softmax scale
-};
-
 struct DenseForwardArgs {
   Operand q;
   Operand k;
   Operand v;
   Result out;
-  float* lse = nullptr;  // [B, H, Nq] natural, contiguous, or null
+  float* lse = nullptr;  // [B, H, lse_stride] natural, or null
+  std::int64_t lse_stride = 0;
   std::int64_t num_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t q_tokens = 0;
@@ -147,11 +117,6 @@ struct Kernels {
   // task < batch * num_heads * num_q_blocks * column_groups; workspace aligned to 64 bytes.
   void (*monarch_forward)(const MonarchForwardArgs& args, std::int64_t task, float* workspace);
 
-  std::size_t (*monarch_backward_workspace)(const MonarchBackwardArgs& args);
-  // task < batch * num_heads: a head's key gradients are summed in one place, so they do not depend
-  // on threads either.
-  void (*monarch_backward)(const MonarchBackwardArgs& args, std::int64_t task, float* workspace);
-
   std::size_t (*vmonarch_forward_workspace)(const VMonarchForwardArgs& args);  // floats a thread
   std::size_t (*vmonarch_forward_shared)(const VMonarchForwardArgs& args);     // floats in common
   std::int64_t (*vmonarch_row_tile)();  // most rows (k, j) a task takes
@@ -168,6 +133,16 @@ struct Kernels {
   // task < heads * grid; one step after the other
   void (*dense_backward)(const DenseBackwardArgs& args, std::int64_t task, float* workspace);
   void (*store_rows)(const StoreRowsArgs& args, std::int64_t first, std::int64_t last);
+
+  std::size_t (*step_workspace)(const StepArgs& args, bool backward);  // floats a thread
+  std::int64_t (*step_row_tile)();                 // most queries of a row a task takes
+  std::int64_t (*step_key_tile)();                 // most columns for log_r
+  std::int64_t (*step_padded)(std::int64_t cols);  // padded P of log_r
+  // task < units * I * row_tiles, units * runs of columns, units * I * grid, units * runs
+  void (*step_rows)(const StepArgs& args, std::int64_t task, float* workspace);
+  void (*step_columns)(const StepArgs& args, std::int64_t task, float* workspace);
+  void (*step_rows_backward)(const StepArgs& args, std::int64_t task, float* workspace);
+  void (*step_columns_backward)(const StepArgs& args, std::int64_t task, float* workspace);
 };
 
 namespace generic {

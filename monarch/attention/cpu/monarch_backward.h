@@ -1,4 +1,4 @@
-// Monarch attention on the CPU, backward, one refinement step: plan once per shape, run many times.
+// Monarch attention on the CPU, backward: plan once per shape, run many times.
 #pragma once
 
 #include <cstddef>
@@ -11,21 +11,24 @@ namespace monarch::attention::cpu {
 
 class MonarchBackwardPlan {
  public:
-  // Throws kInvalidArgument for a problem that validate() refuses, kUnsupported for num_iters > 1
-  // or head_dim > 256.
+  // Throws as check_plan().
   MonarchBackwardPlan(const MonarchProblem& problem, int num_threads, Isa isa = default_isa(),
                       ParallelLoop loop = parallel_for);
 
-  // Scratch for run(); linear in the number of keys.
+  // Scratch for run(), linear in tokens: float key gradients of a few heads; with one iteration the
+  // intermediates of a few key blocks, else those of all key blocks and iterations for one query
+  // block of each of those heads; and a fixed part a thread.
   std::size_t workspace_bytes() const;
 
   // Overwrites all three gradients; grad_k and grad_v lie as k and v do (block order in a KV
-  // cache). Allocates nothing; the result does not depend on num_threads.
+  // cache). inputs.out and inputs.lse are read if there is one iteration. Allocates nothing; the
+  // result does not depend on num_threads.
   void run(const BackwardInputs& inputs, const Gradients& gradients,
            std::span<std::byte> workspace) const;
 
  private:
-  MonarchBackwardArgs args() const;
+  struct Pieces;
+  std::int64_t blocks_at_once() const;
 
   MonarchProblem problem_;
   int num_threads_;

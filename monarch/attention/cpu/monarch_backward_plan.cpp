@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "monarch/attention/cpu/monarch_backward.h"
+#include "monarch/attention/cpu/steps.h"
 
 namespace monarch::attention::cpu {
 
@@ -9,46 +10,99 @@ MonarchBackwardPlan::MonarchBackwardPlan(const MonarchProblem& problem, int num_
                                          ParallelLoop loop)
     : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
   check_plan(problem_, num_threads);
-  check_one_step(problem_.num_iters);
-  // A task is a head; more threads than heads would only hold workspace.
-  num_threads_ =
-      static_cast<int>(std::min<std::int64_t>(num_threads, problem_.batch * problem_.num_heads));
 }
 
-MonarchBackwardArgs MonarchBackwardPlan::args() const {
-  MonarchBackwardArgs args;
-  args.layout = problem_.layout();
-  args.num_heads = problem_.num_heads;
-  args.head_dim = problem_.head_dim;
-  args.num_q_blocks = problem_.num_q_blocks();
-  args.num_kv_blocks = problem_.num_kv_blocks();
-  if (problem_.block_causal_size > 0) {
-    args.causal_group = problem_.block_causal_size / args.layout.block_tokens();
-  }
-  args.kv_block_order = problem_.kv_block_order;
-  args.scale = static_cast<float>(problem_.scale());
-  return args;
+// Key blocks whose intermediates are kept: all of them where iterations need them, else as many as
+// stay in the outer cache. Results depend on it, so it depends on sizes alone.
+std::int64_t MonarchBackwardPlan::blocks_at_once() const {
+  if (problem_.num_iters > 1) return problem_.num_kv_blocks();
+  constexpr std::int64_t kFloats = 1 << 20;
+  const BlockLayout layout = problem_.layout();
+  const std::int64_t block =
+      layout.block_tokens() * (2 * row_floats(problem_.head_dim) + layout.block_cols());
+  return std::clamp<std::int64_t>(kFloats / block, 1, problem_.num_kv_blocks());
 }
+
+struct MonarchBackwardPlan::Pieces {
+  StepArgs shape;
+  Steps steps;
+  std::int64_t heads_at_once;
+  std::int64_t* q_tokens;  // [Nq] in block order
+  std::int64_t* k_tokens;  // [Nkv] in the order of blocks
+  float* arrays;
+  ScratchSpace scratch;
+
+  Pieces(const MonarchBackwardPlan& plan, WorkspaceCutter& cutter)
+      : shape(step_shape(plan.problem_, plan.blocks_at_once())),
+        steps(kernels(plan.isa_), shape, plan.problem_.num_kv_blocks() * shape.queries,
+              plan.problem_.num_iters, Steps::Direction::kBackward),
+        heads_at_once(cpu::heads_at_once(plan.problem_.batch * plan.problem_.num_heads,
+                                         steps.tasks_of_unit(), plan.num_threads_)),
+        q_tokens(cutter.take<std::int64_t>(plan.problem_.q_tokens())),
+        k_tokens(cutter.take<std::int64_t>(plan.problem_.kv_tokens())),
+        arrays(cutter.take<float>(heads_at_once * steps.unit_floats())),
+        scratch(cutter.take_scratch(steps.thread_floats(), plan.num_threads_)) {}
+};
 
 std::size_t MonarchBackwardPlan::workspace_bytes() const {
-  return scratch_bytes(kernels(isa_).monarch_backward_workspace(args()), num_threads_);
+  WorkspaceCutter cutter;
+  Pieces(*this, cutter);
+  return cutter.bytes();
 }
 
 void MonarchBackwardPlan::run(const BackwardInputs& inputs, const Gradients& gradients,
                               std::span<std::byte> workspace) const {
   const MonarchProblem& p = problem_;
-  MonarchBackwardArgs args = this->args();
-  set_inputs(args, inputs, p.batch, p.q_tokens(), p.kv_tokens(), p.num_heads, p.head_dim);
-  args.grad_q = result(gradients.q, "grad_q", p.batch, p.q_tokens(), p.num_heads, p.head_dim);
-  args.grad_k = result(gradients.k, "grad_k", p.batch, p.kv_tokens(), p.num_heads, p.head_dim);
-  args.grad_v = result(gradients.v, "grad_v", p.batch, p.kv_tokens(), p.num_heads, p.head_dim);
-  check_lse(inputs.lse);
-  args.lse = inputs.lse;
   const Kernels& table = kernels(isa_);
-  const ScratchSpace scratch(workspace, table.monarch_backward_workspace(args), num_threads_);
-  loop_(num_threads_, p.batch * p.num_heads, [&](std::int64_t task, int thread) {
-    table.monarch_backward(args, task, scratch.of(thread));
-  });
+  WorkspaceCutter cutter(workspace, workspace_bytes());
+  const Pieces pieces(*this, cutter);
+  const Steps& steps = pieces.steps;
+  StepArgs args = pieces.shape;
+  set_inputs(args, inputs, p.batch, p.q_tokens(), p.kv_tokens(), p.num_heads, p.head_dim);
+  const Result dq = result(gradients.q, "grad_q", p.batch, p.q_tokens(), p.num_heads, p.head_dim);
+  const Result dk = result(gradients.k, "grad_k", p.batch, p.kv_tokens(), p.num_heads, p.head_dim);
+  const Result dv = result(gradients.v, "grad_v", p.batch, p.kv_tokens(), p.num_heads, p.head_dim);
+  if (p.num_iters == 1) {
+    check_lse(inputs.lse);
+    args.lse = inputs.lse;
+    args.lse_stride = p.q_tokens();
+  }
+  fill_tokens(p.layout(), p.q_tokens(), pieces.q_tokens);
+  fill_key_tokens(p, pieces.k_tokens);
+
+  const std::int64_t all = p.batch * p.num_heads;
+  const std::int64_t block_tokens = p.layout().block_tokens();
+  const std::int64_t key_floats = 2 * p.kv_tokens() * row_floats(p.head_dim);
+  for (std::int64_t first = 0; first < all; first += pieces.heads_at_once) {
+    const std::int64_t heads = std::min(pieces.heads_at_once, all - first);
+    args.first_unit = first;
+    for (std::int64_t unit = 0; unit < heads; ++unit) {
+      float* arrays = pieces.arrays + unit * steps.unit_floats();
+      fill_zero(loop_, num_threads_, steps.dk(arrays), key_floats);  // and dv
+    }
+    StoreHeads what{p.num_heads, first, heads, steps.unit_floats(), block_tokens};
+    const auto store = [&](const float* rows, const std::int64_t* tokens, const Result& to,
+                           float scale) {
+      store_heads(
+          table, loop_, num_threads_, what,
+          {.rows = rows, .tokens = tokens, .to = to, .head_dim = p.head_dim, .scale = scale});
+    };
+    for (std::int64_t a = 0; a < p.num_q_blocks(); ++a) {
+      const std::int64_t rows = p.visible_blocks(a) * args.queries;
+      args.q_tokens = pieces.q_tokens + a * block_tokens;
+      args.fresh = true;
+      for (std::int64_t row = 0; row < rows; row += pieces.shape.rows) {
+        args.rows = std::min(pieces.shape.rows, rows - row);
+        args.k_tokens = pieces.k_tokens + row * args.cols;
+        steps.backward(loop_, num_threads_, args, heads, row, pieces.arrays, pieces.scratch);
+        args.fresh = false;
+      }
+      store(steps.dq(pieces.arrays), args.q_tokens, dq, args.scale_log2);
+    }
+    what.count = p.kv_tokens();
+    store(steps.dk(pieces.arrays), pieces.k_tokens, dk, 1.0F);
+    store(steps.dv(pieces.arrays), pieces.k_tokens, dv, 1.0F);
+  }
 }
 
 }  // namespace monarch::attention::cpu

@@ -12,7 +12,9 @@ MonarchForwardPlan::MonarchForwardPlan(const MonarchProblem& problem, int num_th
                                        ParallelLoop loop)
     : problem_(problem), num_threads_(num_threads), isa_(isa), loop_(std::move(loop)) {
   check_plan(problem_, num_threads);
-  check_one_step(problem_.num_iters);
+  MONARCH_CHECK_CODE(problem_.num_iters == 1, kUnsupported,
+                     "[monarch_attention] this kernel does one refinement step; got num_iters ",
+                     problem_.num_iters, "; MonarchRefinedPlan does several");
   // Cut query blocks by columns while there are too few of them to keep all threads busy, or while
   // one block's scratch is far beyond a core's cache; a cut repeats the copying of K and V, about 2
   // % of the work.

@@ -49,12 +49,6 @@ void check_head_dim(std::int64_t head_dim) {
                      head_dim, "; the CPU kernels take up to ", kMaxHeadDim);
 }
 
-void check_one_step(std::int64_t num_iters) {
-  MONARCH_CHECK_CODE(num_iters == 1, kUnsupported,
-                     "[monarch_attention] this kernel does one refinement step; got num_iters ",
-                     num_iters);
-}
-
 std::size_t scratch_bytes(std::size_t floats, int num_threads) {
   return padded(floats) * sizeof(float) * static_cast<std::size_t>(num_threads) + kLine;
 }

@@ -24,7 +24,6 @@ void check_dtypes(Isa isa, const Operand& q, const Operand& k, const Operand& v)
 
 void check_threads(int num_threads);
 void check_head_dim(std::int64_t head_dim);
-void check_one_step(std::int64_t num_iters);
 
 // Bytes for `floats` of scratch a thread, with room to align each thread's part to a cache line.
 std::size_t scratch_bytes(std::size_t floats, int num_threads);
@@ -35,6 +34,8 @@ void check_workspace(std::span<std::byte> workspace, std::size_t bytes);
 // A workspace cut into one aligned part a thread.
 class ScratchSpace {
  public:
+  // `floats` a multiple of 16, `base` on a cache line.
+  ScratchSpace(float* base, std::size_t floats) : base_(base), floats_(floats) {}
   ScratchSpace(std::span<std::byte> workspace, std::size_t floats, int num_threads);
   float* of(int thread) const { return base_ + static_cast<std::size_t>(thread) * floats_; }
 

@@ -1,7 +1,9 @@
 // What the plans share: checks, inputs of a backward, loops over rows of workspace.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "monarch/attention/cpu/isa.h"
 #include "monarch/attention/cpu/operand.h"
@@ -45,6 +47,29 @@ void set_inputs(Args& args, const BackwardInputs& inputs, std::int64_t batch, st
   args.out = operand(inputs.out, "out", batch, q_tokens, num_heads, head_dim);
   args.grad_out = operand(inputs.grad_out, "grad_out", batch, q_tokens, num_heads, head_dim);
 }
+
+// Cuts a workspace into arrays, each on a cache line. Without a workspace it only counts: the same
+// code sizes a workspace and cuts it.
+class WorkspaceCutter {
+ public:
+  WorkspaceCutter() = default;
+  // Throws unless the workspace has so many bytes.
+  WorkspaceCutter(std::span<std::byte> workspace, std::size_t bytes);
+
+  template <typename T>
+  T* take(std::int64_t count) {
+    return static_cast<T*>(take_bytes(static_cast<std::size_t>(count) * sizeof(T)));
+  }
+  ScratchSpace take_scratch(std::size_t floats, int num_threads);
+  std::size_t bytes() const { return used_ + kLine; }  // with room to align the first
+
+ private:
+  static constexpr std::size_t kLine = 64;
+  void* take_bytes(std::size_t bytes);
+
+  std::byte* base_ = nullptr;
+  std::size_t used_ = 0;
+};
 
 // Floats of a packed row; the kernels' packed_width.
 constexpr std::int64_t row_floats(std::int64_t head_dim) { return (head_dim + 15) / 16 * 16; }

@@ -71,6 +71,18 @@ MONARCH_INLINE Vec<N> broadcast(float value) {
   return value - Vec<N>{};
 }
 
+// Σ over the lanes, in pairs.
+template <int N>
+MONARCH_INLINE float sum(Vec<N> value) {
+  if constexpr (N == 4) {
+    return (value[0] + value[1]) + (value[2] + value[3]);
+  } else {
+    Vec<N / 2> halves[2];
+    __builtin_memcpy(halves, &value, sizeof(value));
+    return sum<N / 2>(halves[0] + halves[1]);
+  }
+}
+
 // A NaN in `b` is kept; one in `a` is dropped. Maxima only shift exponents, so a dropped NaN still
 // reaches the sums.
 template <int N>

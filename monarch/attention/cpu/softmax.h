@@ -16,10 +16,10 @@ MONARCH_INLINE Vec<N> bounded(Vec<N> x) {
 }
 
 // S[l,j] -> R[l,j] = softmax_l, in place, and cL[j] = Σ_l R log2 R = Σ_l p x / Σ p - log2 Σ p with
-// x = S - max, p = 2^x.
+// x = S - max, p = 2^x. `lse` (null: not wanted) becomes log2 Σ_l 2^S.
 template <int N>
-MONARCH_INLINE void softmax_columns(float* s, std::ptrdiff_t stride, std::int64_t count,
-                                    float* c_l) {
+MONARCH_INLINE void softmax_columns(float* s, std::ptrdiff_t stride, std::int64_t count, float* c_l,
+                                    float* lse = nullptr) {
   Vec<N> maximum = load<N>(s);
   for (std::int64_t l = 1; l < count; ++l) maximum = max<N>(maximum, load<N>(s + l * stride));
   Vec<N> sum{};
@@ -35,6 +35,7 @@ MONARCH_INLINE void softmax_columns(float* s, std::ptrdiff_t stride, std::int64_
   for (std::int64_t l = 0; l < count; ++l)
     store<N>(s + l * stride, load<N>(s + l * stride) * inverse);
   store<N>(c_l, moment * inverse - log2<N>(sum));
+  if (lse != nullptr) store<N>(lse, maximum + log2<N>(sum));
 }
 
 // One more tile of rows into a running softmax: W[k,i] -> 2^(W - bias_k - max) in place. Updates

@@ -20,10 +20,11 @@ class VMonarchForwardPlan {
   // Scratch for run(): one head's intermediates (linear in tokens) and a fixed part a thread.
   std::size_t workspace_bytes() const;
 
-  // q, k, v, out: [B, N, H, D] of F32, BF16 or F16. Allocates nothing; the result does not depend
-  // on num_threads.
+  // q, k, v, out: [B, N, H, D] of F32, BF16 or F16. `lse`: [B, H, N] contiguous or null; of its
+  // values only those of a recomputed first frame's tokens are written. Allocates nothing; the
+  // result does not depend on num_threads.
   void run(const ConstTensorView& q, const ConstTensorView& k, const ConstTensorView& v,
-           const TensorView& out, std::span<std::byte> workspace) const;
+           const TensorView& out, float* lse, std::span<std::byte> workspace) const;
 
  private:
   VMonarchForwardArgs args() const;

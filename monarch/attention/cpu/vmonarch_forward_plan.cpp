@@ -50,7 +50,7 @@ std::size_t VMonarchForwardPlan::workspace_bytes() const {
 }
 
 void VMonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
-                              const ConstTensorView& v, const TensorView& out,
+                              const ConstTensorView& v, const TensorView& out, float* lse,
                               std::span<std::byte> workspace) const {
   const VMonarchProblem& p = problem_;
   const Kernels& table = kernels(isa_);
@@ -95,7 +95,7 @@ void VMonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k
   ConstTensorView first_q = q;
   TensorView first_out = out;
   first_q.shape[1] = first_out.shape[1] = p.height * p.width;
-  first_frame().run(first_q, k, v, first_out, nullptr, workspace);
+  first_frame().run(first_q, k, v, first_out, lse, workspace, tokens);
 }
 
 }  // namespace monarch::attention::cpu

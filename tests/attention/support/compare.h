@@ -1,4 +1,4 @@
-// Gradients of any implementation against the reference's, and against stored cases.
+// Any implementation against the reference, and against stored cases.
 #pragma once
 
 #include "monarch/attention/registry.h"
@@ -33,16 +33,23 @@ struct Inputs {
 };
 Operands random_operands(const Problem& problem, const Inputs& inputs = {});
 
+// Every float implementation's output against the reference's, and against itself on several
+// threads.
+void check_forward(const Problem& problem, const Inputs& inputs = {}, double tolerance = 5e-6);
+
 // Forward and backward with a workspace and results full of NaN: nothing may be read before it is
 // written.
 GradientTensors run_backward(const Implementation& kernels, const Problem& problem,
                              const Operands& operands, int num_threads, Padding padding = {});
 
-// Every fast implementation against the reference, and against itself on 1, 2 and 5 threads. The
+// Every float implementation against the reference, and against itself on 1, 2 and 5 threads. The
 // bound is for standard normal operands, the relative error of each gradient.
 void check_backward(const Problem& problem, const Inputs& inputs = {}, double tolerance = 5e-6);
 
-// Every fast implementation against the gradients of a fixture; false if it has none.
+// Every float implementation against the output of a fixture.
+void check_fixture_output(const Fixture& fixture, const Problem& problem);
+
+// Every float implementation against the gradients of a fixture; false if it has none.
 bool check_fixture_gradients(const Fixture& fixture, const Problem& problem);
 
 }  // namespace monarch::attention::test

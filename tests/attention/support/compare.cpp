@@ -1,9 +1,11 @@
-#include "tests/attention/support/backward.h"
+#include "tests/attention/support/compare.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+
+#include "monarch/attention/cpu/isa.h"
 
 #include "monarch/attention/cpu/isa.h"
 
@@ -45,11 +47,11 @@ std::string describe(const Problem& problem) {
 std::int64_t num_q_tokens(const Problem& problem) { return shape_of(problem).q_tokens; }
 std::int64_t num_kv_tokens(const Problem& problem) { return shape_of(problem).kv_tokens; }
 
-std::vector<const Implementation*> fast_implementations() {
-  std::vector<const Implementation*> fast;
-  for (const cpu::Isa isa : cpu::available_isas())
-    fast.push_back(&implementation(str_cat("cpu-", cpu::isa_name(isa))));
-  return fast;
+std::vector<const Implementation*> float_implementations() {
+  std::vector<const Implementation*> all;
+  for (const cpu::Isa isa : cpu::available_isas(DType::kF32))
+    all.push_back(&implementation("cpu-" + std::string(cpu::isa_name(isa))));
+  return all;
 }
 
 Operands random_operands(const Problem& problem, const Inputs& inputs) {
@@ -60,6 +62,29 @@ Operands random_operands(const Problem& problem, const Inputs& inputs) {
   };
   return {make(s.q_tokens, 1, inputs.q_factor), make(s.kv_tokens, 2, 1), make(s.kv_tokens, 3, 1),
           make(s.q_tokens, 4, 1)};
+}
+
+void check_forward(const Problem& problem, const Inputs& inputs, double tolerance) {
+  const Operands x = random_operands(problem, inputs);
+  Tensor want(x.q.shape(), DType::kF64);
+  implementation("reference")
+      .forward(problem, {x.q.view(), x.k.view(), x.v.view(), want.view()}, 1, {});
+  for (const Implementation* kernels : float_implementations()) {
+    ASSERT_EQ(kernels->refusal(problem, inputs.dtype, Direction::kForward), "");
+    const auto run = [&](int threads) {
+      Tensor out(x.q.shape(), inputs.dtype, inputs.padding);
+      out.fill(std::nan(""));
+      std::vector<std::byte> workspace(kernels->forward_workspace(problem, threads),
+                                       std::byte{0xff});
+      kernels->forward(problem, {x.q.view(), x.k.view(), x.v.view(), out.view()}, threads,
+                       workspace);
+      return out;
+    };
+    const Tensor got = run(1);
+    EXPECT_LE(relative_error(got, want), tolerance)
+        << kernels->name() << ' ' << describe(problem) << ' ' << worst_element(got, want);
+    for (const int threads : {2, 5}) EXPECT_EQ(run(threads).values(), got.values()) << threads;
+  }
 }
 
 GradientTensors run_backward(const Implementation& kernels, const Problem& problem,
@@ -94,7 +119,7 @@ void check_backward(const Problem& problem, const Inputs& inputs, double toleran
                 {x.q.view(), x.k.view(), x.v.view(), x.q.view(), x.grad_out.view(), want.q.view(),
                  want.k.view(), want.v.view()},
                 1, {});
-  for (const Implementation* kernels : fast_implementations()) {
+  for (const Implementation* kernels : float_implementations()) {
     ASSERT_EQ(kernels->refusal(problem, inputs.dtype, Direction::kBackward), "");
     const GradientTensors got = run_backward(*kernels, problem, x, 1, inputs.padding);
     const auto compare = [&](const Tensor& mine, const Tensor& theirs, const char* name) {
@@ -116,13 +141,28 @@ void check_backward(const Problem& problem, const Inputs& inputs, double toleran
   }
 }
 
+void check_fixture_output(const Fixture& fixture, const Problem& problem) {
+  const TensorMap& t = fixture.tensors;
+  const bool cached = t.contains("expect.k_cache");
+  const Tensor& q = t.at("input.q");
+  const Tensor& k = t.at(cached ? "expect.k_cache" : "input.k");
+  const Tensor& v = t.at(cached ? "expect.v_cache" : "input.v");
+  for (const Implementation* kernels : float_implementations()) {
+    Tensor out(q.shape(), DType::kF32);
+    std::vector<std::byte> workspace(kernels->forward_workspace(problem, 2));
+    kernels->forward(problem, {q.view(), k.view(), v.view(), out.view()}, 2, workspace);
+    EXPECT_LE(relative_error(out, t.at("expect.out"), fixture.rms_floor), fixture.tolerance)
+        << fixture.name << ' ' << kernels->name() << ' ' << worst_element(out, t.at("expect.out"));
+  }
+}
+
 bool check_fixture_gradients(const Fixture& fixture, const Problem& problem) {
   const TensorMap& t = fixture.tensors;
   if (!t.contains("grad.q")) return false;
   const bool cached = t.contains("expect.k_cache");
   const Operands x{t.at("input.q"), t.at(cached ? "expect.k_cache" : "input.k"),
                    t.at(cached ? "expect.v_cache" : "input.v"), t.at("input.grad_out")};
-  for (const Implementation* kernels : fast_implementations()) {
+  for (const Implementation* kernels : float_implementations()) {
     GradientTensors got = run_backward(*kernels, problem, x, 2);
     const auto compare = [&](const Tensor& mine, const std::string& name) {
       if (!t.contains(name)) return;

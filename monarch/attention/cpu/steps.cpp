@@ -1,0 +1,168 @@
+#include "monarch/attention/cpu/steps.h"
+
+#include <algorithm>
+#include <numbers>
+#include <numeric>
+
+namespace monarch::attention::cpu {
+
+StepArgs step_shape(const VMonarchProblem& problem) {
+  StepArgs args;
+  args.num_heads = problem.num_heads;
+  args.head_dim = problem.head_dim;
+  args.queries = args.rows = problem.layout().num_rows();
+  args.cols = problem.layout().num_cols();
+  args.scale_log2 = static_cast<float>(problem.scale() * std::numbers::log2e);
+  args.c_r_min = static_cast<float>(problem.c_r_min);
+  if (problem.recompute_first_frame) args.zero_tokens = problem.height * problem.width;
+  return args;
+}
+
+StepArgs step_shape(const MonarchProblem& problem, std::int64_t kv_blocks) {
+  StepArgs args;
+  args.num_heads = problem.num_heads;
+  args.head_dim = problem.head_dim;
+  args.queries = problem.layout().block_rows();
+  args.rows = kv_blocks * args.queries;
+  args.cols = problem.layout().block_cols();
+  args.scale_log2 = static_cast<float>(problem.scale() * std::numbers::log2e);
+  args.entropy_gradient = true;
+  if (problem.num_iters > 1) {
+    args.c_r_add = 1e-6F;
+    args.c_r_min = 1e-4F;
+  }
+  return args;
+}
+
+void fill_key_tokens(const MonarchProblem& problem, std::int64_t* tokens) {
+  if (problem.kv_block_order) {
+    std::iota(tokens, tokens + problem.kv_tokens(), std::int64_t{0});
+  } else {
+    fill_tokens(problem.layout(), problem.kv_tokens(), tokens);
+  }
+}
+
+Steps::Steps(const Kernels& kernels, const StepArgs& shape, std::int64_t all_rows,
+             std::int64_t num_iters, Direction direction)
+    : kernels_(kernels), num_iters_(num_iters), backward_(direction == Direction::kBackward) {
+  const std::int64_t tile = kernels.step_row_tile();
+  row_tiles_ = (shape.cols + tile - 1) / tile;
+  if (backward_) {
+    // Long rows are cut where there are too few for the threads of a large machine. Results depend
+    // on the cut, so it depends on sizes alone.
+    constexpr std::int64_t kTasks = 16;
+    grid_ = std::clamp<std::int64_t>((kTasks + shape.queries - 1) / shape.queries, 1,
+                                     std::max<std::int64_t>(1, shape.cols / 128));
+  }
+  tasks_of_unit_ = shape.queries * (backward_ ? grid_ : row_tiles_);
+  // Weights kept from the recomputed forward spare one product of seven. Of several iterations they
+  // would take as much memory as all else.
+  keeps_log_r_ = backward_ && num_iters == 1 && shape.cols <= kernels.step_key_tile();
+  thread_floats_ = kernels.step_workspace(shape, backward_);
+
+  const std::int64_t width = row_floats(shape.head_dim);
+  const std::int64_t cells = shape.cols * shape.rows;
+  std::int64_t used = 0;
+  const auto take = [&](std::int64_t& offset, std::int64_t floats) {
+    offset = used;
+    used += (floats + 15) / 16 * 16;
+  };
+  take(y_, cells * width);
+  if (backward_) {
+    if (num_iters > 1) {
+      take(da_r_, cells * width);
+      take(dc_r_, cells);
+    }
+    take(delta_, cells);
+    take(dq_, shape.queries * shape.cols * width);
+    take(dk_, all_rows * shape.cols * width);
+    take(dv_, all_rows * shape.cols * width);
+  }
+  const std::int64_t once = used;
+  take(a_l_, cells * width);
+  take(c_l_, cells);
+  if (keeps_log_r_) {
+    take(log_r_, cells * kernels.step_padded(shape.cols));
+  } else if (backward_) {
+    take(row_lse_, cells);
+  }
+  const std::int64_t last = used - once;
+  take(next_a_r_, cells * width);
+  if (backward_) take(next_c_r_, cells);
+  const std::int64_t others = used - once;
+  // The forward goes over one iteration's arrays again and again.
+  iteration_ = backward_ ? others : 0;
+  unit_floats_ =
+      once + (num_iters - 1) * iteration_ + (num_iters == 1 || backward_ ? last : others);
+}
+
+void Steps::set_arrays(StepArgs& args, std::int64_t iteration, float* arrays) const {
+  args.first = iteration == 0;
+  args.last = iteration + 1 == num_iters_;
+  float* mine = arrays + iteration * iteration_;
+  args.a_r = args.first ? nullptr : mine - iteration_ + next_a_r_;
+  args.c_r = args.first || !backward_ ? nullptr : mine - iteration_ + next_c_r_;
+  args.a_l = mine + a_l_;
+  args.c_l = mine + c_l_;
+  args.y = args.last ? arrays + y_ : nullptr;
+  args.log_r = keeps_log_r_ ? mine + log_r_ : nullptr;
+  args.row_lse = backward_ && !keeps_log_r_ ? mine + row_lse_ : nullptr;
+  args.next_a_r = args.last ? nullptr : mine + next_a_r_;
+  args.next_c_r = args.last || !backward_ ? nullptr : mine + next_c_r_;
+}
+
+void Steps::run_rows(const ParallelLoop& loop, int num_threads, const StepArgs& args,
+                     std::int64_t units, const ScratchSpace& scratch) const {
+  loop(num_threads, units * args.queries * args.row_tiles,
+       [&](std::int64_t task, int thread) { kernels_.step_rows(args, task, scratch.of(thread)); });
+}
+
+void Steps::run_columns(const ParallelLoop& loop, int num_threads, const StepArgs& args,
+                        std::int64_t units, const ScratchSpace& scratch,
+                        void (*kernel)(const StepArgs&, std::int64_t, float*)) const {
+  const std::int64_t runs = (args.cols + kStepColumns - 1) / kStepColumns;
+  loop(num_threads, units * runs,
+       [&](std::int64_t task, int thread) { kernel(args, task, scratch.of(thread)); });
+}
+
+void Steps::forward(const ParallelLoop& loop, int num_threads, StepArgs args, std::int64_t units,
+                    float* arrays, const ScratchSpace& scratch) const {
+  args.unit_stride = unit_floats_;
+  args.row_tiles = row_tiles_;
+  for (std::int64_t iteration = 0; iteration < num_iters_; ++iteration) {
+    set_arrays(args, iteration, arrays);
+    run_rows(loop, num_threads, args, units, scratch);
+    run_columns(loop, num_threads, args, units, scratch, kernels_.step_columns);
+  }
+}
+
+void Steps::backward(const ParallelLoop& loop, int num_threads, StepArgs args, std::int64_t units,
+                     std::int64_t first_row, float* arrays, const ScratchSpace& scratch) const {
+  args.unit_stride = unit_floats_;
+  args.row_tiles = row_tiles_;
+  args.grid = grid_;
+  const std::int64_t offset = first_row * args.cols * row_floats(args.head_dim);
+  args.da_r = num_iters_ > 1 ? arrays + da_r_ : nullptr;
+  args.dc_r = num_iters_ > 1 ? arrays + dc_r_ : nullptr;
+  args.delta = arrays + delta_;
+  args.dq = arrays + dq_;
+  args.dk = arrays + dk_ + offset;
+  args.dv = arrays + dv_ + offset;
+  for (std::int64_t iteration = 0; iteration < num_iters_; ++iteration) {
+    set_arrays(args, iteration, arrays);
+    run_rows(loop, num_threads, args, units, scratch);
+    if (!args.last) run_columns(loop, num_threads, args, units, scratch, kernels_.step_columns);
+  }
+  for (std::int64_t iteration = num_iters_ - 1; iteration >= 0; --iteration) {
+    set_arrays(args, iteration, arrays);
+    run_columns(loop, num_threads, args, units, scratch, kernels_.step_columns_backward);
+    args.fresh = false;
+    for (args.step = 0; args.step < grid_; ++args.step) {
+      loop(num_threads, units * args.queries * grid_, [&](std::int64_t task, int thread) {
+        kernels_.step_rows_backward(args, task, scratch.of(thread));
+      });
+    }
+  }
+}
+
+}  // namespace monarch::attention::cpu
