@@ -5,7 +5,8 @@
 #include <numeric>
 #include <string>
 #include <utility>
-#include <vector>
+
+#include "monarch/base/divisors.h"
 
 namespace monarch::attention {
 namespace {
@@ -13,30 +14,6 @@ namespace {
 constexpr std::string_view kRoom = "[monarch_attention] ";
 // Bounds every product of sizes below 2^63, so index arithmetic never overflows.
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 40;
-
-// "1, 2, 4, 13, 26 or 52"
-std::string divisors(std::int64_t number) {
-  std::vector<std::int64_t> small;
-  std::vector<std::int64_t> large;
-  for (std::int64_t candidate = 1; candidate * candidate <= number; ++candidate) {
-    if (number % candidate != 0) continue;
-    small.push_back(candidate);
-    if (candidate * candidate != number) large.push_back(number / candidate);
-  }
-  small.insert(small.end(), large.rbegin(), large.rend());
-  std::string text;
-  for (std::size_t index = 0; index < small.size(); ++index) {
-    if (index > 0) text += index + 1 == small.size() ? " or " : ", ";
-    text += std::to_string(small[index]);
-  }
-  return text;
-}
-
-void check_divides(std::string_view what, std::int64_t size, std::string_view by,
-                   std::int64_t divisor, std::int64_t candidates) {
-  MONARCH_CHECK(size % divisor == 0, kRoom, what, " ", size, " is not divisible by ", by, " ",
-                divisor, "; use ", divisors(candidates));
-}
 
 void check_positive(std::initializer_list<std::pair<std::string_view, std::int64_t>> sizes) {
   std::int64_t product = 1;
@@ -76,7 +53,7 @@ void validate(const DenseProblem& problem) {
   MONARCH_CHECK(problem.q_tokens == problem.kv_tokens, kRoom,
                 "a block-causal mask needs as many queries as keys; got ", problem.q_tokens,
                 " and ", problem.kv_tokens);
-  check_divides("the token count", problem.kv_tokens, "block_causal_size",
+  check_divides(kRoom, "the token count", problem.kv_tokens, "block_causal_size",
                 problem.block_causal_size, problem.kv_tokens);
 }
 
@@ -94,10 +71,10 @@ void validate(const MonarchProblem& problem) {
                     {"frames", frames}});
   }
   const std::int64_t common_frames = std::gcd(problem.q_frames, problem.kv_frames);
-  check_divides("q_frames", problem.q_frames, "f_tied", problem.f_tied, common_frames);
-  check_divides("kv_frames", problem.kv_frames, "f_tied", problem.f_tied, common_frames);
-  check_divides("height", problem.height, "h_reduce", problem.h_reduce, problem.height);
-  check_divides("width", problem.width, "w_reduce", problem.w_reduce, problem.width);
+  check_divides(kRoom, "q_frames", problem.q_frames, "f_tied", problem.f_tied, common_frames);
+  check_divides(kRoom, "kv_frames", problem.kv_frames, "f_tied", problem.f_tied, common_frames);
+  check_divides(kRoom, "height", problem.height, "h_reduce", problem.h_reduce, problem.height);
+  check_divides(kRoom, "width", problem.width, "w_reduce", problem.w_reduce, problem.width);
   check_scale(problem.softmax_scale);
   if (problem.block_causal_size == 0) return;
   MONARCH_CHECK(problem.block_causal_size > 0, kRoom, "block_causal_size is ",
@@ -112,7 +89,7 @@ void validate(const MonarchProblem& problem) {
                 problem.block_causal_size, " is not a multiple of the block's ", block_tokens,
                 " tokens (", problem.layout().block_rows(), " x ", problem.layout().block_cols(),
                 "); use ", block_tokens, " times the number of blocks in a causal block");
-  check_divides("the token count", problem.kv_tokens(), "block_causal_size",
+  check_divides(kRoom, "the token count", problem.kv_tokens(), "block_causal_size",
                 problem.block_causal_size, problem.kv_tokens());
 }
 
@@ -125,7 +102,7 @@ void validate(const VMonarchProblem& problem) {
                   {"frames", problem.frames}});
   check_positive({{"num_iters", problem.num_iters}});
   check_positive({{"frames_per_factor", problem.frames_per_factor}});
-  check_divides("frames", problem.frames, "frames_per_factor", problem.frames_per_factor,
+  check_divides(kRoom, "frames", problem.frames, "frames_per_factor", problem.frames_per_factor,
                 problem.frames);
   MONARCH_CHECK(problem.frames_per_factor == 1 || problem.split == Split::kFramesXPixels, kRoom,
                 "frames_per_factor ", problem.frames_per_factor,

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "monarch/base/divisors.h"
 #include "monarch/ops/checks.h"
 #include "monarch/ops/composed/attention.h"
 #include "monarch/ops/kernels.h"
@@ -240,9 +241,8 @@ at::Tensor vmonarch_attention(const at::Tensor& q, const at::Tensor& k, const at
                 "[monarch_ops] vmonarch_attention needs ", grid.tokens(),
                 " queries and keys for the grid ", grid.frames, "x", grid.height, "x", grid.width,
                 "; got ", q.size(1), " and ", k.size(1));
-  MONARCH_CHECK(options.frames_per_factor >= 1 && grid.frames % options.frames_per_factor == 0,
-                "[monarch_ops] frame count ", grid.frames, " is not divisible by ",
-                "frames_per_factor ", options.frames_per_factor);
+  check_divides("[monarch_ops] ", "frame count", grid.frames, "frames_per_factor",
+                options.frames_per_factor);
   const double scale = scale_or_default(softmax_scale, q.size(3));
   const VMonarchProblem problem{.batch = q.size(0),
                                 .num_heads = q.size(2),

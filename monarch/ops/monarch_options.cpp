@@ -1,31 +1,9 @@
 #include "monarch/ops/monarch_options.h"
 
+#include "monarch/base/divisors.h"
 #include "monarch/base/error.h"
 
 namespace monarch::ops {
-namespace {
-
-// "1, 2, 4 or 8"
-std::string divisors(int64_t value) {
-  std::vector<int64_t> found;
-  for (int64_t d = 1; d <= value; ++d) {
-    if (value % d == 0) found.push_back(d);
-  }
-  std::string text;
-  for (size_t i = 0; i < found.size(); ++i) {
-    if (i > 0) text += i + 1 == found.size() ? " or " : ", ";
-    text += std::to_string(found[i]);
-  }
-  return text;
-}
-
-void check_divides(const char* extent, int64_t value, const char* key, int64_t divisor) {
-  MONARCH_CHECK(divisor >= 1, "[monarch_ops] ", key, " must be at least 1, but is ", divisor);
-  MONARCH_CHECK(value % divisor == 0, "[monarch_ops] ", extent, " ", value, " is not divisible by ",
-                key, " ", divisor, "; use ", divisors(value));
-}
-
-}  // namespace
 
 MonarchOptions MonarchOptions::from_json(const Json& json, const std::string& where) {
   MonarchOptions options;
@@ -66,9 +44,9 @@ Blocks blocks_of(const Grid& grid, const MonarchOptions& options) {
   MONARCH_CHECK(grid.frames >= 1 && grid.height >= 1 && grid.width >= 1,
                 "[monarch_ops] the token grid ", grid.frames, "x", grid.height, "x", grid.width,
                 " (frames, rows, columns) is empty");
-  check_divides("frame count", grid.frames, "f_tied", options.f_tied);
-  check_divides("height", grid.height, "h_reduce", options.h_reduce);
-  check_divides("width", grid.width, "w_reduce", options.w_reduce);
+  check_divides("[monarch_ops] ", "frame count", grid.frames, "f_tied", options.f_tied);
+  check_divides("[monarch_ops] ", "token height", grid.height, "h_reduce", options.h_reduce);
+  check_divides("[monarch_ops] ", "token width", grid.width, "w_reduce", options.w_reduce);
   return {.tiles = grid.frames / options.f_tied * options.h_reduce * options.w_reduce,
           .rows = options.f_tied * (grid.height / options.h_reduce),
           .cols = grid.width / options.w_reduce};

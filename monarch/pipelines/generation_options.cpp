@@ -1,8 +1,10 @@
 #include "monarch/pipelines/generation_options.h"
 
 #include <array>
-#include <sstream>
+#include <cmath>
+#include <utility>
 
+#include "monarch/base/divisors.h"
 #include "monarch/base/error.h"
 
 namespace monarch::pipelines {
@@ -78,27 +80,13 @@ constexpr std::array kTrainingKeys = {"batch_size",
                                       "no_visualize",
                                       "config_name"};
 
-std::string divisors(std::int64_t number) {
-  std::vector<std::int64_t> found;
-  for (std::int64_t d = 1; d <= number; ++d) {
-    if (number % d == 0) found.push_back(d);
-  }
-  std::ostringstream text;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    text << (i == 0 ? "" : (i + 1 == found.size() ? " or " : ", ")) << found[i];
-  }
-  return text.str();
-}
+constexpr std::int64_t kMaxSide = 16384;        // of an .mp4
+constexpr std::int64_t kMaxFrames = 1'000'001;  // 17 hours
 
 // The multiples of `step` below and above `value`.
 std::string neighbours(std::int64_t value, std::int64_t step) {
   const std::int64_t below = value / step * step;
   return below > 0 ? str_cat(below, " or ", below + step) : str_cat(step);
-}
-
-void check_divides(std::int64_t value, std::int64_t factor, const char* what, const char* key) {
-  MONARCH_CHECK(value % factor == 0, "[generate] ", key, " ", factor, " does not divide the ",
-                value, " ", what, "; use ", divisors(value));
 }
 
 }  // namespace
@@ -191,44 +179,59 @@ void GenerationOptions::validate(std::int64_t patch_height, std::int64_t patch_w
                 " frames are not 1 more than a multiple of 4; use ",
                 std::max<std::int64_t>(num_frames - 1, 0) / 4 * 4 + 1, " or ",
                 std::max<std::int64_t>(num_frames - 1, 0) / 4 * 4 + 5);
+  MONARCH_CHECK(width <= kMaxSide && height <= kMaxSide && num_frames <= kMaxFrames, "[generate] ",
+                num_frames, " frames of ", width, "x", height, " are too many; up to ", kMaxFrames,
+                " frames with sides up to ", kMaxSide, " can be made");
   MONARCH_CHECK(sampling_steps >= 1 && sampling_steps <= 1000, "[generate] ", sampling_steps,
                 " steps were asked for; use 1 to 1000");
   MONARCH_CHECK(sample_solver == "unipc" || sample_solver == "dpm++" || sample_solver == "euler",
                 "[generate] unknown solver '", sample_solver, "'; use unipc, dpm++ or euler");
   MONARCH_CHECK(frames_per_second > 0 && frames_per_second <= 240, "[generate] fps ",
                 frames_per_second, " is out of range; use 1 to 240");
+  for (const auto& [key, value] :
+       {std::pair{"sample_shift", sample_shift}, {"timestep_shift", timestep_shift}}) {
+    MONARCH_CHECK(std::isfinite(value) && value > 0, "[generate] ", key, " is ", value,
+                  "; a positive number was expected (5 or 8 are usual)");
+  }
+  MONARCH_CHECK(std::isfinite(guidance_scale), "[generate] the guidance scale is ", guidance_scale,
+                "; a number was expected (1 switches guidance off)");
+  MONARCH_CHECK(context_noise >= 0 && context_noise <= 1000, "[generate] context_noise is ",
+                context_noise, "; a timestep of 0 to 1000 was expected");
+  MONARCH_CHECK(num_frame_per_block >= 1, "[generate] num_frame_per_block is ", num_frame_per_block,
+                "; it must be at least 1 (3 is usual)");
+  MONARCH_CHECK(local_attn_size == -1 || local_attn_size >= num_frame_per_block,
+                "[generate] local_attn_size is ", local_attn_size,
+                "; -1 (all frames) or at least num_frame_per_block ", num_frame_per_block,
+                " was expected");
+  MONARCH_CHECK(sink_size >= 0, "[generate] sink_size is ", sink_size, "; it cannot be negative");
   const std::int64_t rows = height / patch_height;
   const std::int64_t columns = width / patch_width;
   const std::int64_t frames = num_latent_frames();
   if (causal) {
-    const std::int64_t in_chunks = independent_first_frame ? frames - 1 : frames;
-    MONARCH_CHECK(in_chunks % num_frame_per_block == 0, "[generate] ", frames, " latent frames (",
-                  num_frames, " frames) do not divide into chunks of ", num_frame_per_block,
-                  "; use ",
-                  4 * ((in_chunks / num_frame_per_block) * num_frame_per_block +
-                       (independent_first_frame ? 1 : 0)) -
-                      3,
-                  " or ",
-                  4 * ((in_chunks / num_frame_per_block + 1) * num_frame_per_block +
-                       (independent_first_frame ? 1 : 0)) -
-                      3,
-                  " frames");
+    const std::int64_t single = independent_first_frame ? 1 : 0;
+    const std::int64_t chunks = (frames - single) / num_frame_per_block;
+    const auto pixel_frames = [&](std::int64_t n) {
+      return 4 * (n * num_frame_per_block + single) - 3;
+    };
+    MONARCH_CHECK((frames - single) % num_frame_per_block == 0, "[generate] ", frames,
+                  " latent frames (", num_frames, " frames) do not divide into ",
+                  single == 1 ? "one frame and " : "", "chunks of ", num_frame_per_block, "; use ",
+                  pixel_frames(chunks) > 0 ? str_cat(pixel_frames(chunks), " or ") : "",
+                  pixel_frames(chunks + 1), " frames");
   }
   if (attention == AttentionPreset::kMonarchRt) {
-    check_divides(rows, monarch.h_reduce, "token rows", "h_reduce");
-    check_divides(columns, monarch.w_reduce, "token columns", "w_reduce");
-    if (causal) {
-      check_divides(num_frame_per_block, monarch.f_tied, "latent frames of a chunk", "f_tied");
-    } else {
-      check_divides(frames, monarch.f_tied, "latent frames", "f_tied");
-    }
+    const std::int64_t pass = causal ? num_frame_per_block : frames;
+    check_divides("[generate] ", causal ? "num_frame_per_block" : "the number of latent frames",
+                  pass, "f_tied", monarch.f_tied);
+    ops::blocks_of({pass, rows, columns}, monarch);
   }
   if (attention == AttentionPreset::kVMonarch) {
     MONARCH_CHECK(!causal,
                   "[generate] vmonarch factorises the whole video at once and cannot run with a KV "
                   "cache; use "
                   "--attention monarchrt or dense with causal models");
-    check_divides(frames, vmonarch.frames_per_factor, "latent frames", "frames_per_factor");
+    check_divides("[generate] ", "the number of latent frames", frames, "frames_per_factor",
+                  vmonarch.frames_per_factor);
   }
 }
 

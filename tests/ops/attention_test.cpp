@@ -297,7 +297,7 @@ TEST(AttentionErrors, SayWhatWouldDo) {
   const Operands o = random_operands(1, 60, 60, 1, 4);
   const Grid grid{2, 5, 6};
   EXPECT_EQ(message_of([&] { monarch_attention(o.q, o.k, o.v, tiling(1, 1, 1, 4), grid, grid); }),
-            "[monarch_ops] width 6 is not divisible by w_reduce 4; use 1, 2, 3 or 6");
+            "[monarch_ops] token width 6 is not divisible by w_reduce 4; use 1, 2, 3 or 6");
   EXPECT_EQ(message_of([&] { monarch_attention(o.q, o.k, o.v, tiling(1, 3, 1, 1), grid, grid); }),
             "[monarch_ops] frame count 2 is not divisible by f_tied 3; use 1 or 2");
   EXPECT_EQ(message_of([&] {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "monarch/base/error.h"
 
 namespace monarch::pipelines {
@@ -86,11 +88,39 @@ TEST(GenerationOptions, MessagesSayWhatWouldFit) {
   options.attention = AttentionPreset::kMonarchRt;
   options.monarch.h_reduce = 4;
   EXPECT_EQ(validation_message(options),
-            "[generate] h_reduce 4 does not divide the 10 token rows; use 1, 2, 5 or 10");
+            "[monarch_ops] token height 10 is not divisible by h_reduce 4; use 1, 2, 5 or 10");
   options.monarch.h_reduce = 1;
   options.monarch.f_tied = 4;
-  EXPECT_EQ(validation_message(options),
-            "[generate] f_tied 4 does not divide the 6 latent frames; use 1, 2, 3 or 6");
+  EXPECT_EQ(
+      validation_message(options),
+      "[generate] the number of latent frames 6 is not divisible by f_tied 4; use 1, 2, 3 or 6");
+}
+
+TEST(GenerationOptions, NumbersOutOfRangeAreRefused) {
+  const auto message_with = [](auto change) {
+    GenerationOptions options = small();
+    options.causal = true;
+    change(options);
+    return validation_message(options);
+  };
+  EXPECT_EQ(message_with([](auto& o) { o.num_frame_per_block = 0; }),
+            "[generate] num_frame_per_block is 0; it must be at least 1 (3 is usual)");
+  EXPECT_EQ(message_with([](auto& o) { o.num_frames = 4'000'000'001; }),
+            "[generate] 4000000001 frames of 256x160 are too many; up to 1000001 frames with sides "
+            "up to 16384 can be made");
+  EXPECT_EQ(message_with([](auto& o) { o.sample_shift = 0; }),
+            "[generate] sample_shift is 0; a positive number was expected (5 or 8 are usual)");
+  EXPECT_EQ(
+      message_with([](auto& o) { o.guidance_scale = std::nan(""); }),
+      "[generate] the guidance scale is nan; a number was expected (1 switches guidance off)");
+  EXPECT_EQ(message_with([](auto& o) { o.context_noise = -1; }),
+            "[generate] context_noise is -1; a timestep of 0 to 1000 was expected");
+  EXPECT_EQ(
+      message_with([](auto& o) { o.local_attn_size = 0; }),
+      "[generate] local_attn_size is 0; -1 (all frames) or at least num_frame_per_block 1 was "
+      "expected");
+  EXPECT_EQ(message_with([](auto& o) { o.sink_size = -2; }),
+            "[generate] sink_size is -2; it cannot be negative");
 }
 
 TEST(GenerationOptions, CausalModelsNeedWholeChunks) {
@@ -100,8 +130,16 @@ TEST(GenerationOptions, CausalModelsNeedWholeChunks) {
   EXPECT_EQ(
       validation_message(options),
       "[generate] 6 latent frames (21 frames) do not divide into chunks of 4; use 13 or 29 frames");
+  options.num_frame_per_block = 7;
+  EXPECT_EQ(validation_message(options),
+            "[generate] 6 latent frames (21 frames) do not divide into chunks of 7; use 25 frames");
   options.num_frame_per_block = 3;
   EXPECT_EQ(validation_message(options), "valid");
+  options.independent_first_frame = true;
+  EXPECT_EQ(validation_message(options),
+            "[generate] 6 latent frames (21 frames) do not divide into one frame and chunks of 3; "
+            "use 13 or 25 frames");
+  options.independent_first_frame = false;
   options.attention = AttentionPreset::kVMonarch;
   EXPECT_EQ(validation_message(options),
             "[generate] vmonarch factorises the whole video at once and cannot run with a KV "
