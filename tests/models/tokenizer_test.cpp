@@ -1,5 +1,6 @@
 #include "monarch/models/wan/tokenizer.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -153,6 +154,11 @@ TEST_F(TokenizerFolder, SurvivesDamage) {
       EXPECT_NE(std::string(error.what()).find("spiece.model"), std::string::npos) << error.what();
     }
   }
+}
+
+TEST(Tokenizer, LeavesTorchsFlagsAlone) {
+  // Both libraries have a FLAGS_minloglevel of their own size: mixed up, this would abort.
+  EXPECT_THROW(at::empty({int64_t{1} << 46}), c10::Error);
 }
 
 }  // namespace

@@ -9,6 +9,13 @@
 #include "monarch/io/mapped_file.h"
 #include "monarch/models/wan/sentencepiece_model.h"
 
+// Debian's libsentencepiece and Torch's libc10 both export this name, for an object of 32 bytes and
+// for an int. The loader makes them one; with c10's the constructor of sentencepiece writes over
+// its neighbours, and Torch aborts where it should throw (out of memory). A program's own symbol
+// wins: here is room for either. c10 reads its int only in a parser of flags that nobody calls.
+alignas(16) extern char FLAGS_minloglevel[64];
+char FLAGS_minloglevel[64] = {};
+
 namespace monarch::models {
 namespace {
 
