@@ -7,7 +7,6 @@
 #include "monarch/base/error.h"
 #include "monarch/base/options_reader.h"
 #include "monarch/io/mapped_file.h"
-#include "monarch/io/safetensors.h"
 #include "monarch/io/text.h"
 
 namespace monarch::io {
@@ -73,7 +72,7 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
 
 std::vector<std::shared_ptr<const Checkpoint>> open_all(const std::vector<fs::path>& paths) {
   std::vector<std::shared_ptr<const Checkpoint>> shards;
-  for (const fs::path& path : paths) shards.push_back(open_safetensors(path));
+  for (const fs::path& path : paths) shards.push_back(open_checkpoint(path));
   return shards;
 }
 

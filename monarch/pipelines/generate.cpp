@@ -80,6 +80,7 @@ class Run {
                               ? given_context(request_.negative_context)
                               : encoded.narrow(0, encoded.size(0) - 1, 1);
     }
+    check_finite(context_, "the text embeddings");
     result_.text_seconds = timer.seconds();
     if (request_.on_context) request_.on_context(context_, negative_context_);
     control_.step("text", 1, 1);
@@ -95,6 +96,10 @@ class Run {
     return context.to(system_.tensor_options());
   }
 
+  void check_finite(const at::Tensor& values, std::string_view what) const {
+    if (!values.isfinite().all().item<bool>()) system_.fail_not_finite(what);
+  }
+
   LatentShape batch_shape() const {
     LatentShape shape = latent_shape(system_, options_);
     shape.batch = request_.num_samples;
@@ -106,7 +111,12 @@ class Run {
     const at::Tensor noise = draw_noise(generator_, batch_shape(), system_.tensor_options());
     {
       const auto model = system_.transformer(run_config(system_, options_));
-      const sampling::Denoiser conditional = bind_context(*model, context_);
+      const sampling::Denoiser unchecked = bind_context(*model, context_);
+      const sampling::Denoiser conditional = [&](const at::Tensor& x_t, const at::Tensor& t) {
+        at::Tensor flow = unchecked(x_t, t);
+        check_finite(flow, "the transformer's output");
+        return flow;
+      };
       if (mode == GenerationMode::kDiffusion) {
         const sampling::Denoiser flow =
             negative_context_.defined()
@@ -224,6 +234,7 @@ class Run {
 
   // Adds a finished chunk to the result.
   void keep(const at::Tensor& chunk) {
+    check_finite(chunk, "the latents");
     result_.latents = result_.latents.defined() ? at::cat({result_.latents, chunk}, 2) : chunk;
     if (request_.on_latents) request_.on_latents(result_.latents);
   }
@@ -232,7 +243,9 @@ class Run {
     if (sink_ == nullptr) return true;
     const Timer timer;
     if (!vae_) vae_ = system_.vae();
-    const at::Tensor frames = to_unit_range(vae_->decode_chunk(latents, cache));
+    const at::Tensor pixels = vae_->decode_chunk(latents, cache);
+    check_finite(pixels, "the decoded frames");
+    const at::Tensor frames = to_unit_range(pixels);
     const bool more = sink_->write(frames, result_.num_frames);
     result_.num_frames += frames.size(2);
     result_.decode_seconds += timer.seconds();

@@ -1,123 +1,109 @@
 #include "monarch/pipelines/wan_system.h"
 
 #include <algorithm>
-#include <fstream>
 
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
 #include "monarch/base/timer.h"
+#include "monarch/io/finite.h"
+#include "monarch/models/wan/dit_weights.h"
 #include "monarch/models/wan/tensors.h"
+#include "monarch/models/wan/verify.h"
+#include "monarch/models/wan/wan_names.h"
 
 namespace monarch::pipelines {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Entries of `folder` called <beginning>*<ending>, in name order.
-std::vector<fs::path> matching(const fs::path& folder, std::string_view beginning,
-                               std::string_view ending) {
-  std::vector<fs::path> found;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(beginning) && name.ends_with(ending)) found.push_back(entry.path());
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
+constexpr std::size_t kShownProblems = 12;  // of a part
 
-// The first file that is there, by preference: safetensors before torch files.
-fs::path find_weights(const fs::path& folder, std::string_view beginning) {
-  for (const char* ending : {".safetensors", ".pth"}) {
-    if (const auto found = matching(folder, beginning, ending); !found.empty())
-      return found.front();
-  }
-  return {};
-}
-
-Json read_json(const fs::path& path) {
-  std::ifstream file(path);
-  const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
-  MONARCH_CHECK_CODE(json.is_object(), kCorrupt, "[monarch_pipelines] ", path.string(),
-                     " is not a JSON object");
-  return json;
-}
-
-Json read_optional_json(const fs::path& path) {
-  return fs::exists(path) ? read_json(path) : Json::object();
-}
-
-// Shards by their index where there is one: it may name files that are missing.
-std::vector<fs::path> transformer_files(const fs::path& folder) {
-  if (const auto index = matching(folder, "diffusion_pytorch_model", ".safetensors.index.json");
-      !index.empty()) {
-    std::vector<std::string> names;
-    const Json files_of_tensors = read_json(index.front()).value("weight_map", Json::object());
-    for (const Json& name : files_of_tensors) {
-      if (name.is_string()) names.push_back(name.get<std::string>());
-    }
-    std::sort(names.begin(), names.end());
-    names.erase(std::unique(names.begin(), names.end()), names.end());
-    std::vector<fs::path> files;
-    for (const std::string& name : names) files.push_back(folder / fs::path(name).filename());
-    return files;
-  }
-  return matching(folder, "diffusion_pytorch_model", ".safetensors");
+// "a, b, c, and 5 more"
+std::string listed(const std::vector<std::string>& items, std::size_t shown) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(items.size(), shown); ++i)
+    text += (i > 0 ? ", " : "") + items[i];
+  if (items.size() > shown) text += str_cat(", and ", items.size() - shown, " more");
+  return text;
 }
 
 }  // namespace
 
 WanSystem::WanSystem(fs::path folder, WanSystemOptions options)
-    : folder_(std::move(folder)), options_(std::move(options)) {
-  MONARCH_CHECK_CODE(fs::is_directory(folder_), kNotFound, "[monarch_pipelines] ", folder_.string(),
-                     " is not a folder; give one like Wan2.1-T2V-1.3B");
-  std::vector<std::string> missing;
-  if (!fs::exists(folder_ / "config.json")) missing.push_back("config.json");
-  if (options_.generator_checkpoint.empty()) {
-    transformer_files_ = transformer_files(folder_);
-    if (transformer_files_.empty()) missing.push_back("diffusion_pytorch_model*.safetensors");
-    for (const fs::path& file : transformer_files_) {
-      if (!fs::exists(file)) missing.push_back(file.filename().string());
-    }
-  } else {
-    MONARCH_CHECK_CODE(fs::exists(options_.generator_checkpoint), kNotFound,
-                       "[monarch_pipelines] the generator checkpoint ",
-                       options_.generator_checkpoint.string(), " does not exist");
-  }
-  text_file_ = find_weights(folder_, "models_t5_umt5-");
-  if (text_file_.empty()) missing.push_back("models_t5_umt5-*.safetensors or .pth");
-  vae_file_ = find_weights(folder_, "Wan2.1_VAE");
-  if (vae_file_.empty()) missing.push_back("Wan2.1_VAE.safetensors or .pth");
-  const auto tokenizers = matching(folder_ / "google", "umt5-", "");
-  if (!tokenizers.empty()) tokenizer_folder_ = tokenizers.front();
-  if (tokenizers.empty() || !fs::exists(tokenizer_folder_ / "spiece.model")) {
-    missing.push_back("google/umt5-*/spiece.model");
-  }
-  std::string list;
-  for (const std::string& name : missing) list += (list.empty() ? "" : ", ") + name;
-  MONARCH_CHECK_CODE(missing.empty(), kNotFound, "[monarch_pipelines] ", folder_.string(),
-                     " lacks ", list, "; is the download complete?");
-
-  transformer_config_ = models::WanConfig::from_json(read_json(folder_ / "config.json"),
-                                                     (folder_ / "config.json").string());
-  vae_config_ = models::VaeConfig::from_json(read_optional_json(folder_ / "vae_config.json"));
-  text_config_ =
-      models::Umt5Config::from_json(read_optional_json(folder_ / "text_encoder_config.json"));
-  MONARCH_CHECK(text_config_.dim == transformer_config_.text_dim,
-                "[monarch_pipelines] the text encoder of ", folder_.string(), " gives ",
-                text_config_.dim, " values a token, its transformer takes ",
-                transformer_config_.text_dim,
-                "; set dim in text_encoder_config.json or text_dim in config.json");
-  MONARCH_CHECK(vae_config_.z_dim == transformer_config_.out_dim, "[monarch_pipelines] the VAE of ",
-                folder_.string(), " has ", vae_config_.z_dim, " latent channels, its transformer ",
-                transformer_config_.out_dim,
-                "; set z_dim in vae_config.json or out_dim in config.json");
+    : folder_(std::move(folder)),
+      options_(std::move(options)),
+      model_(models::find_model(folder_, options_.generator_checkpoint.empty())) {
+  MONARCH_CHECK_CODE(model_.missing.empty(), kNotFound, "[monarch_pipelines] ", folder_.string(),
+                     " lacks ", listed(model_.missing, model_.missing.size()),
+                     "; is the download complete?");
+  const fs::path config = model_.diffusers ? "transformer/config.json" : "config.json";
+  transformer_config_ =
+      models::WanConfig::from_json(model_.transformer_config, (folder_ / config).string());
+  vae_config_ = models::VaeConfig::from_json(model_.vae_config);
+  text_config_ = models::Umt5Config::from_json(model_.text_config);
+  MONARCH_CHECK_CODE(text_config_.dim == transformer_config_.text_dim, kCorrupt,
+                     "[monarch_pipelines] the text encoder of ", folder_.string(), " gives ",
+                     text_config_.dim, " values a token, its transformer takes ",
+                     transformer_config_.text_dim,
+                     "; set dim in text_encoder_config.json or text_dim in config.json");
+  MONARCH_CHECK_CODE(
+      vae_config_.z_dim == transformer_config_.out_dim, kCorrupt, "[monarch_pipelines] the VAE of ",
+      folder_.string(), " has ", vae_config_.z_dim, " latent channels, its transformer ",
+      transformer_config_.out_dim, "; set z_dim in vae_config.json or out_dim in config.json");
   text_config_.seq_len = transformer_config_.text_len;
+  check_weights();
 }
 
-models::TensorMap WanSystem::load(const models::TensorMap& stored, bool convert) const {
+std::shared_ptr<const io::Checkpoint> WanSystem::open_transformer() const {
+  if (options_.generator_checkpoint.empty()) return model_.open_transformer();
+  return models::generator_of(io::open_checkpoint(options_.generator_checkpoint),
+                              options_.generator_weights);
+}
+
+std::vector<WanSystem::Part> WanSystem::open_parts() const {
+  return {{"transformer", open_transformer(), models::dit_parameter_shapes(transformer_config_)},
+          {"VAE", io::open_checkpoint(model_.vae), models::parameter_shapes(vae_config_)},
+          {"text encoder", io::open_checkpoint(model_.text_encoder),
+           models::parameter_shapes(text_config_)}};
+}
+
+void WanSystem::check_weights() const {
+  models::VerifyOptions names_only;
+  names_only.names_only = true;
+  std::string problems;
+  for (const Part& part : open_parts()) {
+    const models::PartReport report =
+        models::verify_weights(part.name, *part.checkpoint, part.shapes, names_only);
+    if (!report.problems.empty())
+      problems += str_cat(" ", part.name, ": ", listed(report.problems, kShownProblems), ';');
+  }
+  MONARCH_CHECK_CODE(problems.empty(), kCorrupt, "[monarch_pipelines] the weights in ",
+                     folder_.string(), " do not fit the configuration;", problems,
+                     " correct the configuration or download the files again (monarch verify ",
+                     folder_.string(), " lists everything)");
+}
+
+void WanSystem::fail_not_finite(std::string_view what) const {
+  for (const Part& part : open_parts()) {
+    for (const io::TensorEntry& tensor : part.checkpoint->tensors()) {
+      const auto index = io::first_non_finite(tensor);
+      MONARCH_CHECK_CODE(!index, kCorrupt, "[monarch_pipelines] ", what,
+                         " came out as NaN or infinity, because the weights do: element ", *index,
+                         " of ", tensor.name, " in the ", part.name,
+                         "; download the file again (monarch verify ", folder_.string(),
+                         " lists everything)");
+    }
+  }
+  fail(ErrorCode::kCorrupt, "[monarch_pipelines] ", what,
+       " came out as NaN or infinity, though all weights are finite; ",
+       options_.dtype == at::kHalf ? "float16 is too narrow for this model: use bfloat16 or float32"
+                                   : "lower the guidance or take another number of steps");
+}
+
+models::TensorMap WanSystem::load(const std::shared_ptr<const io::Checkpoint>& checkpoint,
+                                  bool convert) const {
   models::TensorMap loaded;
-  for (const auto& [name, tensor] : stored) {
+  for (const auto& [name, tensor] : models::with_wan_names(models::to_tensors(checkpoint))) {
     const bool change = convert && tensor.is_floating_point();
     loaded.emplace(name,
                    tensor.to(options_.device, change ? options_.dtype : tensor.scalar_type()));
@@ -128,13 +114,8 @@ models::TensorMap WanSystem::load(const models::TensorMap& stored, bool convert)
 std::shared_ptr<const models::TensorMap> WanSystem::transformer_weights() {
   if (transformer_weights_) return transformer_weights_;
   const Timer timer;
-  models::TensorMap stored;
-  if (transformer_files_.empty()) {
-    stored = models::read_generator(options_.generator_checkpoint, options_.generator_weights);
-  }
-  for (const fs::path& file : transformer_files_)
-    stored.merge(models::to_tensors(io::open_checkpoint(file)));
-  auto weights = std::make_shared<const models::TensorMap>(load(stored, !options_.low_memory));
+  auto weights =
+      std::make_shared<const models::TensorMap>(load(open_transformer(), !options_.low_memory));
   log_info("transformer weights loaded in ", timer.seconds(), " s");
   if (!options_.low_memory) transformer_weights_ = weights;
   return weights;
@@ -153,7 +134,7 @@ std::shared_ptr<const models::WanVae> WanSystem::vae() {
   if (vae_) return vae_;
   const Timer timer;
   auto vae = std::make_shared<const models::WanVae>(
-      vae_config_, load(models::to_tensors(io::open_checkpoint(vae_file_)), /*convert=*/true));
+      vae_config_, load(io::open_checkpoint(model_.vae), /*convert=*/true));
   log_info("VAE loaded in ", timer.seconds(), " s");
   if (!options_.low_memory) vae_ = vae;
   return vae;
@@ -165,9 +146,9 @@ std::shared_ptr<const WanSystem::TextEncoder> WanSystem::text_encoder() {
   // The encoder converts each matrix while it is used: its file stays mapped, 11 GB in the
   // published size.
   const models::TensorMap weights =
-      load(models::to_tensors(io::open_checkpoint(text_file_)), /*convert=*/false);
+      load(io::open_checkpoint(model_.text_encoder), /*convert=*/false);
   auto encoder = std::make_shared<const TextEncoder>(
-      TextEncoder{models::Tokenizer(tokenizer_folder_, text_config_.seq_len),
+      TextEncoder{models::Tokenizer(model_.tokenizer, text_config_.seq_len),
                   models::Umt5Encoder(text_config_, weights, options_.dtype)});
   log_info("text encoder loaded in ", timer.seconds(), " s");
   if (!options_.low_memory) text_encoder_ = encoder;

@@ -1,13 +1,5 @@
-// A Wan model on disk: tokenizer, text encoder, transformer and VAE of one folder, loaded when they
-// are needed.
-//
-//   config.json                                        transformer hyperparameters
-//   diffusion_pytorch_model*.safetensors               transformer, one file or shards (with index)
-//   models_t5_umt5-*.safetensors or .pth               text encoder
-//   Wan2.1_VAE.safetensors or .pth                     video VAE
-//   google/umt5-*/spiece.model (and tokenizer.json)    tokenizer
-//   text_encoder_config.json, vae_config.json          optional: hyperparameters of unpublished
-//   sizes
+// A Wan model on disk: tokenizer, text encoder, transformer and VAE of one folder
+// (models/wan/model_folder.h says how they are found), loaded when they are needed.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -16,10 +8,13 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "monarch/models/wan/causal_dit.h"
 #include "monarch/models/wan/dit.h"
 #include "monarch/models/wan/generator_checkpoint.h"
+#include "monarch/models/wan/model_folder.h"
 #include "monarch/models/wan/tokenizer.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/models/wan/vae.h"
@@ -33,8 +28,8 @@ struct WanSystemOptions {
   // and transformer weights stay in the type of their file, converted layer by layer while they are
   // used.
   bool low_memory = false;
-  // Replaces the folder's transformer weights: a trained generator
-  // (models/wan/generator_checkpoint.h) of the same size.
+  // Replaces the folder's transformer weights: a trained generator of the same size
+  // (models/wan/generator_checkpoint.h).
   std::filesystem::path generator_checkpoint = {};
   models::GeneratorWeights generator_weights = models::GeneratorWeights::kAveraged;
 };
@@ -42,8 +37,9 @@ struct WanSystemOptions {
 // Not thread-safe while loading; what it returns is const and shared.
 class WanSystem {
  public:
-  // Reads the small configuration files and checks that everything is there; one error names every
-  // missing file.
+  // Reads the configuration and the headers of all weights, so that a wrong folder is known before
+  // any work: one error names every missing file (kNotFound), one every missing, misshapen and
+  // foreign tensor of all parts (kCorrupt).
   explicit WanSystem(std::filesystem::path folder, WanSystemOptions options = {});
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -64,13 +60,27 @@ class WanSystem {
   std::shared_ptr<const models::CausalWanDit> causal_transformer(const models::WanConfig& config);
   std::shared_ptr<const models::WanVae> vae();
 
+  // Throws, because `what` ("the latents") came out as NaN or infinity: names the first tensor of
+  // the weights that is not finite (reads all of them), or says that none is.
+  [[noreturn]] void fail_not_finite(std::string_view what) const;
+
  private:
   struct TextEncoder {
     models::Tokenizer tokenizer;
     models::Umt5Encoder encoder;
   };
 
-  models::TensorMap load(const models::TensorMap& stored, bool convert) const;
+  struct Part {
+    std::string name;
+    std::shared_ptr<const io::Checkpoint> checkpoint;
+    models::ShapeMap shapes;  // of its tensors, under Wan's names
+  };
+
+  std::shared_ptr<const io::Checkpoint> open_transformer() const;
+  std::vector<Part> open_parts() const;
+  void check_weights() const;
+  models::TensorMap load(const std::shared_ptr<const io::Checkpoint>& checkpoint,
+                         bool convert) const;
   std::shared_ptr<const models::TensorMap> transformer_weights();
   std::shared_ptr<const TextEncoder> text_encoder();
 
@@ -79,8 +89,7 @@ class WanSystem {
   models::WanConfig transformer_config_;
   models::VaeConfig vae_config_;
   models::Umt5Config text_config_;
-  std::vector<std::filesystem::path> transformer_files_;  // empty: generator_checkpoint
-  std::filesystem::path text_file_, vae_file_, tokenizer_folder_;
+  models::ModelFolder model_;
   std::shared_ptr<const models::TensorMap> transformer_weights_;
   std::shared_ptr<const TextEncoder> text_encoder_;
   std::shared_ptr<const models::WanVae> vae_;

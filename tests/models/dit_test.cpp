@@ -5,7 +5,6 @@
 
 #include "monarch/base/error.h"
 #include "monarch/models/wan/causal_dit.h"
-#include "monarch/models/wan/checkpoint_names.h"
 #include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/tensors.h"
 
@@ -377,29 +376,6 @@ TEST(DitCache, RefusesWhatDoesNotFit) {
       message_of([&] { model.forward_cached(input, 0, wide); }),
       "[monarch_models] the KV cache holds Double on cpu for a batch of 2, the pass has Float "
       "on cpu and a batch of 2");
-}
-
-TEST(CheckpointNames, OneNetworkWithPublishedNames) {
-  const at::Tensor raw = at::zeros({1}), averaged = at::ones({1});
-  const TensorMap training{
-      {"critic.model.head.head.bias", raw},
-      {"generator.model._fsdp_wrapped_module.blocks.0._checkpoint_wrapped_module.norm3.bias", raw},
-      {"generator_ema.model.blocks.0.norm3.bias", averaged}};
-  const TensorMap first = transformer_tensors(training, GeneratorChoice::kRaw);
-  ASSERT_EQ(first.size(), 1);
-  EXPECT_TRUE(first.at("blocks.0.norm3.bias").is_same(raw));
-  const TensorMap second = transformer_tensors(training, GeneratorChoice::kAveraged);
-  EXPECT_TRUE(second.at("blocks.0.norm3.bias").is_same(averaged));
-  const TensorMap nested = transformer_tensors({{"model.model._orig_mod.head.head.bias", raw}},
-                                               GeneratorChoice::kAveraged);
-  EXPECT_TRUE(nested.contains("head.head.bias"));
-  const TensorMap plain = transformer_tensors({{"head.head.bias", raw}}, GeneratorChoice::kRaw);
-  EXPECT_TRUE(plain.contains("head.head.bias"));
-  EXPECT_EQ(
-      message_of([&] {
-        transformer_tensors({{"model.a", raw}, {"model.model.a", raw}}, GeneratorChoice::kRaw);
-      }),
-      "[monarch_models] the checkpoint has a twice, once as model.model.a");
 }
 
 TEST(Tensors, SurviveTheirCheckpoint) {

@@ -12,11 +12,22 @@
 #include "monarch/models/wan/tensors.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/pipelines/noise.h"
+#include "tests/models/other_names.h"
 
 namespace monarch::pipelines {
 namespace {
 
 namespace fs = std::filesystem;
+
+const fs::path kTokenizer =
+    fs::path(MONARCH_SOURCE_DIR) / "tests/fixtures/wan/tokenizer_bytefallback.model";
+
+void write_weights(const fs::path& path, const models::TensorMap& weights) {
+  std::vector<at::Tensor> storage;
+  io::write_safetensors(path, models::to_entries(weights, storage), {});
+}
+
+}  // namespace
 
 models::Umt5Config tiny_text_config() {
   models::Umt5Config config;
@@ -29,13 +40,6 @@ models::Umt5Config tiny_text_config() {
   config.seq_len = 24;
   return config;
 }
-
-void write_weights(const fs::path& path, const models::TensorMap& weights) {
-  std::vector<at::Tensor> storage;
-  io::write_safetensors(path, models::to_entries(weights, storage), {});
-}
-
-}  // namespace
 
 models::WanConfig tiny_config() {
   models::WanConfig config;
@@ -87,8 +91,56 @@ void write_tiny_system(const fs::path& folder) {
   write_weights(folder / "models_t5_umt5-tiny-enc.safetensors",
                 models::random_parameters(tiny_text_config(), 2));
   write_weights(folder / "Wan2.1_VAE.safetensors", models::random_parameters(tiny_vae_config(), 3));
-  fs::copy_file(fs::path(MONARCH_SOURCE_DIR) / "tests/fixtures/wan/tokenizer_bytefallback.model",
-                folder / "google" / "umt5-tiny" / "spiece.model",
+  fs::copy_file(kTokenizer, folder / "google" / "umt5-tiny" / "spiece.model",
+                fs::copy_options::overwrite_existing);
+}
+
+void write_tiny_diffusers_system(const fs::path& folder) {
+  const models::WanConfig dit = tiny_config();
+  const models::VaeConfig vae = tiny_vae_config();
+  const models::Umt5Config text = tiny_text_config();
+  const auto write_part = [&](const char* name, const Json& config,
+                              const models::TensorMap& weights, const auto& rename) {
+    fs::create_directories(folder / name);
+    std::ofstream(folder / name / "config.json") << config.dump(2);
+    models::TensorMap renamed;
+    for (const auto& [wan, tensor] : weights) renamed.emplace(rename(wan), tensor);
+    write_weights(folder / name / "model.safetensors", renamed);
+  };
+  write_part("transformer",
+             {{"_class_name", "WanTransformer3DModel"},
+              {"attention_head_dim", dit.head_dim()},
+              {"num_attention_heads", dit.num_heads},
+              {"in_channels", dit.in_dim},
+              {"out_channels", dit.out_dim},
+              {"ffn_dim", dit.ffn_dim},
+              {"freq_dim", dit.freq_dim},
+              {"text_dim", dit.text_dim},
+              {"num_layers", dit.num_layers},
+              {"image_dim", nullptr},
+              {"qk_norm", "rms_norm_across_heads"}},
+             tiny_weights(dit), models::diffusers_transformer_name);
+  write_part("vae",
+             {{"_class_name", "AutoencoderKLWan"},
+              {"base_dim", vae.dim},
+              {"z_dim", vae.z_dim},
+              {"num_res_blocks", vae.num_res_blocks},
+              {"latents_mean", vae.latent_mean},
+              {"latents_std", vae.latent_std}},
+             models::random_parameters(vae, 3), [&](const std::string& name) {
+               return models::diffusers_vae_name(name, vae.num_res_blocks);
+             });
+  write_part("text_encoder",
+             {{"model_type", "umt5"},
+              {"vocab_size", text.vocab_size},
+              {"d_model", text.dim},
+              {"d_kv", text.dim_attn / text.num_heads},
+              {"d_ff", text.dim_ffn},
+              {"num_heads", text.num_heads},
+              {"num_layers", text.num_layers}},
+             models::random_parameters(text, 2), models::transformers_umt5_name);
+  fs::create_directories(folder / "tokenizer");
+  fs::copy_file(kTokenizer, folder / "tokenizer" / "spiece.model",
                 fs::copy_options::overwrite_existing);
 }
 

@@ -55,7 +55,7 @@ bool has_transformer(const fs::path& folder) {
          !matching(folder, kTransformerStem, ".safetensors.index.json").empty();
 }
 
-ModelFolder find_wan(const fs::path& folder) {
+ModelFolder find_wan(const fs::path& folder, bool need_transformer) {
   ModelFolder model;
   if (has_transformer(folder)) model.transformer = folder;
   model.vae = first_of(folder, "Wan2.1_VAE");
@@ -70,27 +70,29 @@ ModelFolder find_wan(const fs::path& folder) {
     if (!there) model.missing.emplace_back(name);
   };
   need(fs::exists(folder / "config.json"), "config.json");
-  need(!model.transformer.empty(), "diffusion_pytorch_model*.safetensors");
+  need(!need_transformer || !model.transformer.empty(), "diffusion_pytorch_model*.safetensors");
   need(!model.text_encoder.empty(), "models_t5_umt5-*.pth or .safetensors");
   need(!model.vae.empty(), "Wan2.1_VAE.pth or .safetensors");
   need(!model.tokenizer.empty(), "google/umt5-*/spiece.model");
   return model;
 }
 
-ModelFolder find_diffusers(const fs::path& folder) {
+ModelFolder find_diffusers(const fs::path& folder, bool need_transformer) {
   ModelFolder model;
   model.diffusers = true;
   const auto need = [&](bool there, const std::string& name) {
     if (!there) model.missing.push_back(name);
     return there;
   };
-  const auto part = [&](const char* name, fs::path& path) {
+  const auto part = [&](const char* name, fs::path& path, bool need_weights = true) {
     const bool weights = !matching(folder / name, "", ".safetensors").empty();
-    if (need(weights, str_cat(name, "/*.safetensors"))) path = folder / name;
+    if (weights) path = folder / name;
+    need(weights || !need_weights, str_cat(name, "/*.safetensors"));
     need(fs::exists(folder / name / "config.json"), str_cat(name, "/config.json"));
     return read_config(folder / name / "config.json");
   };
-  model.transformer_config = wan_transformer_config(part("transformer", model.transformer));
+  model.transformer_config =
+      wan_transformer_config(part("transformer", model.transformer, need_transformer));
   model.vae_config = wan_vae_config(part("vae", model.vae));
   model.text_config = wan_text_config(part("text_encoder", model.text_encoder));
   if (need(has_tokenizer(folder / "tokenizer"), "tokenizer/spiece.model")) {
@@ -105,10 +107,11 @@ std::shared_ptr<const io::Checkpoint> ModelFolder::open_transformer() const {
   return io::open_sharded(transformer, diffusers ? "" : kTransformerStem);
 }
 
-ModelFolder find_model(const fs::path& folder) {
+ModelFolder find_model(const fs::path& folder, bool need_transformer) {
   MONARCH_CHECK_CODE(fs::is_directory(folder), kNotFound, "[monarch_models] ", folder.string(),
                      " is not a folder; give one like Wan2.1-T2V-1.3B");
-  return fs::is_directory(folder / "transformer") ? find_diffusers(folder) : find_wan(folder);
+  return fs::is_directory(folder / "transformer") ? find_diffusers(folder, need_transformer)
+                                                  : find_wan(folder, need_transformer);
 }
 
 }  // namespace monarch::models

@@ -12,9 +12,8 @@
 namespace monarch::models {
 
 // Paths are empty for parts that the folder lacks. Two layouts:
-//   Wan        config.json, diffusion_pytorch_model*.safetensors,
-//   models_t5_umt5-*.{safetensors,pth},
-//              Wan2.1_VAE.{safetensors,pth}, google/umt5-*/; vae_config.json and
+//   Wan        config.json, diffusion_pytorch_model*.safetensors, Wan2.1_VAE.{safetensors,pth},
+//              models_t5_umt5-*.{safetensors,pth}, google/umt5-*/; vae_config.json and
 //              text_encoder_config.json where the sizes are not the published ones
 //   diffusers  transformer/, vae/, text_encoder/ (config.json and *.safetensors each), tokenizer/
 struct ModelFolder {
@@ -33,7 +32,8 @@ struct ModelFolder {
 };
 
 // Reads the small configuration files only. Throws kNotFound if `folder` is no folder, kCorrupt for
-// a configuration that is no JSON object.
-ModelFolder find_model(const std::filesystem::path& folder);
+// a configuration that is no JSON object. Without `need_transformer` its weights are not missed:
+// the caller has others.
+ModelFolder find_model(const std::filesystem::path& folder, bool need_transformer = true);
 
 }  // namespace monarch::models
