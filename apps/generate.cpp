@@ -9,11 +9,13 @@
 #include "apps/command.h"
 #include "apps/generate/arguments.h"
 #include "apps/generate/estimate.h"
+#include "apps/generate/outputs.h"
 #include "apps/generate/tensor_files.h"
 #include "apps/generate/video_sink.h"
 #include "apps/progress.h"
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
+#include "monarch/models/wan/model_folder.h"
 #include "monarch/ops/usage.h"
 #include "monarch/pipelines/generate.h"
 
@@ -45,57 +47,6 @@ pipelines::WanSystemOptions system_options(const GenerateArguments& a) {
   options.generator_weights =
       a.use_ema ? models::GeneratorWeights::kAveraged : models::GeneratorWeights::kRaw;
   return options;
-}
-
-// A prompt as a file name: the originals take its first 100 characters; a slash would leave the
-// folder.
-std::string file_stem(const std::string& prompt) {
-  std::string stem;
-  std::size_t characters = 0;
-  for (const char byte : prompt) {
-    if ((static_cast<unsigned char>(byte) & 0xC0U) != 0x80U && ++characters > 100)
-      break;  // not a continuation byte
-    stem += byte == '/' || static_cast<unsigned char>(byte) < 0x20 ? '_' : byte;
-  }
-  return stem;
-}
-
-// Where the samples of one prompt go.
-std::vector<fs::path> output_paths(const GenerateArguments& a, const PromptItem& item,
-                                   bool single_prompt) {
-  std::vector<fs::path> paths;
-  for (std::int64_t sample = 0; sample < a.num_samples; ++sample) {
-    if (!a.output_folder.empty()) {
-      const std::string name =
-          a.save_with_index ? str_cat(item.index, '-', sample, '_', a.use_ema ? "ema" : "regular")
-                            : str_cat(file_stem(item.prompt), '-', sample);
-      paths.push_back(fs::path(a.output_folder) / (name + ".mp4"));
-      continue;
-    }
-    fs::path path = a.output.empty() ? "video.mp4" : a.output;
-    if (!single_prompt || a.num_samples > 1) {
-      std::string suffix = single_prompt ? "" : str_cat('-', item.index);
-      if (a.num_samples > 1) suffix += str_cat('-', sample);
-      path = path.parent_path() / (path.stem().string() + suffix + path.extension().string());
-    }
-    paths.push_back(path);
-  }
-  return paths;
-}
-
-// Fails before any work if the outputs cannot be written.
-void check_outputs(const std::vector<fs::path>& paths, std::int64_t width, std::int64_t height,
-                   double fps) {
-  for (const fs::path& path : paths) {
-    const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
-    std::error_code error;
-    fs::create_directories(folder, error);
-    MONARCH_CHECK_CODE(!error, kIo, "[generate] cannot make the folder ", folder.string(), ": ",
-                       error.message());
-    // Opened and dropped: nothing stays behind, but an unwritable place or an impossible size shows
-    // before the work instead of after it.
-    io::open_video_writer(path, width, height, fps);
-  }
 }
 
 void print_result(const GenerateArguments& a, const GenerationOptions& options,
@@ -146,12 +97,24 @@ class StageProgress {
     }
     progress_->advance(event.done);
   }
+  // Ends the line, so that a message can follow.
+  void finish() { progress_.reset(); }
 
  private:
   bool quiet_;
   std::string stage_;
   std::unique_ptr<Progress> progress_;
 };
+
+// Wan's image-to-video models attend to features of their image besides its latents.
+void refuse_image_models(const std::string& folder) {
+  const Json config = models::find_model(folder, /*need_transformer=*/false).transformer_config;
+  MONARCH_CHECK_CODE(!config.contains("model_type") || config["model_type"] != "i2v", kUnsupported,
+                     "[generate] ", folder,
+                     " is an image-to-video model (model_type i2v), which sees its image through a "
+                     "CLIP encoder, and that is not supported; use a text-to-video model (a causal "
+                     "one also starts from --image)");
+}
 
 class Generation {
  public:
@@ -163,8 +126,12 @@ class Generation {
     options_.validate();
     MONARCH_CHECK(options_.causal || (a_.image.empty() && a_.video.empty()),
                   "[generate] --image and --video need a causal model; this configuration is for ",
-                  pipelines::generation_mode_name(options_.mode()));
-    pipelines::WanSystem system(resolve_model(a_), system_options(a_));
+                  pipelines::generation_mode_name(options_.mode()),
+                  "; give the --config and --checkpoint of one, for instance "
+                  "configs/self_forcing_monarch_dmd.yaml");
+    const std::string folder = resolve_model(a_);
+    if (a_.latents.empty()) refuse_image_models(folder);
+    pipelines::WanSystem system(folder, system_options(a_));
     if (a_.dry_run) {
       const Json estimate = estimate_run(system, options_, a_.num_samples);
       std::cout << (a_.json ? estimate.dump()
@@ -173,11 +140,10 @@ class Generation {
       return;
     }
     if (a_.verbose) describe(system);
+    if (a_.latents.empty()) warn_if_too_large(system);
     const std::vector<PromptItem> items =
         a_.latents.empty() ? read_prompt_items(a_) : std::vector<PromptItem>{{0, a_.latents, ""}};
-    for (const PromptItem& item : items)
-      check_outputs(output_paths(a_, item, items.size() == 1), options_.width, options_.height,
-                    options_.frames_per_second);
+    check_outputs(a_, items, options_);
     // The originals draw all videos of a run from one generator; otherwise a video depends on its
     // seed alone.
     const bool one_stream = !a_.output_folder.empty() && !a_.prompt_file.empty();
@@ -198,6 +164,17 @@ class Generation {
               << pipelines::generation_mode_name(options_.mode()) << ", " << a_.dtype << " on "
               << a_.device << ", " << at::get_num_threads()
               << " threads\nattention: " << pipelines::describe_attention(system, options_) << '\n';
+  }
+
+  // Where memory is lent without being there, a process that uses it is killed without a word.
+  void warn_if_too_large(const pipelines::WanSystem& system) const {
+    const double needed = expected_peak_bytes(system, options_, a_.num_samples);
+    const double available = available_memory_bytes();
+    if (available <= 0 || needed <= available) return;
+    std::cerr << "monarch: this needs about " << format_bytes(static_cast<std::uint64_t>(needed))
+              << " of memory, " << format_bytes(static_cast<std::uint64_t>(available))
+              << " are available; if it is killed, use --low-memory, --dtype bf16, a smaller "
+                 "--size or fewer --frames\n";
   }
 
   at::Tensor initial_video() const {
@@ -247,11 +224,14 @@ class Generation {
       }
       sink.finish();
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kCancelled && sink.num_frames() > 0) {
+      progress.finish();
+      const bool interrupted_with_frames =
+          error.code() == ErrorCode::kCancelled && sink.num_frames() > 0;
+      if (interrupted_with_frames) {
         sink.finish();
         std::cerr << "monarch: interrupted; the " << sink.num_frames()
-                  << " frames made so far are in " << paths.front().string() << '\n';
-        throw CommandFailed{kExitFailure};
+                  << " frames made so far are in " << paths.front().string()
+                  << (paths.size() > 1 ? " and the files beside it" : "") << '\n';
       }
       if (latents_saved) {
         std::cerr << "monarch: the latents are in " << latents_path.string()
@@ -259,6 +239,7 @@ class Generation {
                   << " --latents " << latents_path.string() << " --output "
                   << paths.front().string() << '\n';
       }
+      if (interrupted_with_frames) throw CommandFailed{kExitFailure};
       throw;
     }
     if (latents_saved && a_.save_latents.empty()) fs::remove(latents_path);

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "apps/command.h"
+#include "apps/progress.h"
 #include "monarch/base/error.h"
 #include "monarch/base/heap.h"
 #include "monarch/base/log.h"
@@ -61,6 +62,30 @@ int exit_code_of(ErrorCode code) {
   return code == ErrorCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 
+// An error of Torch or of the standard library, in a line.
+std::string describe_foreign(const std::exception& error) {
+  std::string text = error.what();
+  // Torch throws no type of its own when the CPU's memory ends; allocators and drivers word it in
+  // three ways.
+  constexpr std::string_view kAskedFor = "you tried to allocate ";
+  const bool no_memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+                         text.find("DefaultCPUAllocator") != std::string::npos ||
+                         text.find("out of memory") != std::string::npos;
+  if (no_memory) {
+    const std::size_t at = text.find(kAskedFor);
+    const std::string asked =
+        at == std::string::npos
+            ? ""
+            : ": " + format_bytes(std::strtoull(&text[at + kAskedFor.size()], nullptr, 10)) +
+                  " at once could not be had";
+    return "out of memory" + asked +
+           "; use --low-memory, --dtype bf16, a smaller --size or fewer --frames (--dry-run tells "
+           "what a video needs)";
+  }
+  // Torch's messages carry a C++ backtrace after the first line, which is of no use to the reader.
+  return "internal error: " + text.substr(0, text.find('\n'));
+}
+
 int run(int argc, char** argv) {
   CLI::App app{
       "Video diffusion with Monarch attention: from a prompt to a video, a stream or a training "
@@ -89,14 +114,8 @@ int run(int argc, char** argv) {
   } catch (const Error& error) {
     std::cerr << "monarch: " << error.what() << "\n";
     return exit_code_of(error.code());
-  } catch (const std::bad_alloc&) {
-    std::cerr << "monarch: out of memory; use --low-memory, a smaller --size or fewer --frames\n";
-    return kExitFailure;
   } catch (const std::exception& error) {
-    // Torch's messages carry a C++ backtrace after the first line, which is of no use to the
-    // reader.
-    const std::string text = error.what();
-    std::cerr << "monarch: internal error: " << text.substr(0, text.find('\n')) << "\n";
+    std::cerr << "monarch: " << describe_foreign(error) << "\n";
     return kExitFailure;
   }
 }
@@ -109,6 +128,7 @@ void install_signal_handlers() {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is an error like a full disk, with a text
 }
 
 }  // namespace monarch::apps

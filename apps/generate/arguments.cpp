@@ -60,6 +60,9 @@ void check_combinations(const GenerateArguments& a) {
   MONARCH_CHECK(!a.i2v || !a.image.empty(), "[generate] --i2v needs --image FILE, the first frame");
   MONARCH_CHECK(!(a.frames && a.latent_frames),
                 "[generate] give --frames or --num_output_frames, not both");
+  MONARCH_CHECK(!a.latent_frames || (*a.latent_frames >= 1 && *a.latent_frames <= 250'000),
+                "[generate] --num_output_frames ", a.latent_frames.value_or(0),
+                " is out of range; use 1 to 250000 latent frames (21 are 81 frames)");
   MONARCH_CHECK(a.num_samples >= 1 && a.num_samples <= 1024, "[generate] --num-samples ",
                 a.num_samples, " is out of range; use 1 to 1024");
   MONARCH_CHECK(a.threads >= 0 && a.threads <= 1024, "[generate] --threads ", a.threads,
@@ -202,6 +205,8 @@ pipelines::GenerationOptions resolve_options(const GenerateArguments& a) {
   }
   options.apply(flags_as_config(a), "the command line");
   apply_attention(a, options);
+  // The single latent frame of an image is a chunk of its own.
+  if (!a.image.empty()) options.independent_first_frame = true;
   if (!a.steps.has_value()) return options;
   MONARCH_CHECK(options.denoising_step_list.empty(),
                 "[generate] --steps has no meaning for a few-step model; its steps are ",

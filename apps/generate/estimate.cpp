@@ -3,16 +3,26 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <vector>
 
 #include "apps/bench/flops.h"
 #include "apps/progress.h"
 #include "monarch/base/timer.h"
+#include "monarch/models/wan/model_folder.h"
 #include "monarch/pipelines/generate.h"
 
 namespace monarch::apps {
 namespace {
+
+namespace fs = std::filesystem;
+
+ops::Grid token_grid(const models::WanConfig& config, const pipelines::LatentShape& latent) {
+  return {latent.frames / config.patch_size[0], latent.height / config.patch_size[1],
+          latent.width / config.patch_size[2]};
+}
 
 // Elements of all parameters.
 double num_elements(const models::ShapeMap& shapes) {
@@ -25,13 +35,15 @@ double num_elements(const models::ShapeMap& shapes) {
   return total;
 }
 
-double available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  for (double kibibytes = 0; file >> key >> kibibytes; file.ignore(64, '\n')) {
-    if (key == "MemAvailable:") return kibibytes * 1024;
+// Bytes on disk of a file, or of the safetensors files of a folder.
+double stored_bytes(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored)) return static_cast<double>(fs::file_size(path, ignored));
+  double total = 0;
+  for (const auto& item : fs::directory_iterator(path, ignored)) {
+    if (item.path().extension() == ".safetensors") total += static_cast<double>(item.file_size());
   }
-  return 0;
+  return total;
 }
 
 // GFLOP/s of a matrix product in this type on this machine.
@@ -57,22 +69,21 @@ double text_gflop(const models::Umt5Config& c, double tokens) {
          1e9;
 }
 
-Json stage(const char* name, double memory, double gflop, double rate) {
-  return {{"stage", name}, {"memory_bytes", memory}, {"gflop", gflop}, {"seconds", gflop / rate}};
-}
+struct StageCost {
+  const char* name;
+  double memory;  // bytes that only this process has
+  double mapped;  // bytes of files, which the system may drop and read again
+  double gflop;
+};
 
-}  // namespace
-
-Json estimate_run(const pipelines::WanSystem& system, const pipelines::GenerationOptions& options,
-                  std::int64_t num_samples) {
+std::vector<StageCost> stage_costs(const pipelines::WanSystem& system,
+                                   const pipelines::GenerationOptions& options,
+                                   std::int64_t num_samples) {
   const models::WanConfig config = pipelines::run_config(system, options);
   const pipelines::LatentShape latent = pipelines::latent_shape(system, options);
-  const at::TensorOptions tensor_options = system.tensor_options();
-  const auto bytes = static_cast<double>(tensor_options.dtype().itemsize());
+  const auto bytes = static_cast<double>(system.tensor_options().dtype().itemsize());
   const auto batch = static_cast<double>(num_samples);
-  const ops::Grid grid{latent.frames / config.patch_size[0], latent.height / config.patch_size[1],
-                       latent.width / config.patch_size[2]};
-  const double rate = measured_gflops(tensor_options);
+  const ops::Grid grid = token_grid(config, latent);
   const bool guided = options.denoising_step_list.empty() && options.guidance_scale != 1;
 
   // Passes over the whole video: solver steps, twice with guidance; few-step models once a step,
@@ -93,36 +104,68 @@ Json estimate_run(const pipelines::WanSystem& system, const pipelines::Generatio
                                             static_cast<double>(config.num_layers) *
                                             static_cast<double>(grid.tokens()) * dim
                                       : 0;
-  const double transformer = bytes * num_elements(models::dit_parameter_shapes(config));
-  const double text = bytes * num_elements(models::parameter_shapes(system.text_config()));
+  // Weights are used as they are stored, or copied where another type is asked for and kept.
+  const bool keep = !system.options().low_memory;
+  const models::ModelFolder files = models::find_model(system.folder(), /*need_transformer=*/false);
+  const double transformer = keep ? bytes * num_elements(models::dit_parameter_shapes(config)) : 0;
+  const double mapped_transformer = keep ? 0 : stored_bytes(files.transformer);
+  const double mapped_text = stored_bytes(files.text_encoder);
   const double vae = bytes * num_elements(models::parameter_shapes(system.vae_config()));
   // The decoder's last stage holds about six copies of four frames at full resolution.
   const double decode =
       6 * 4 * batch * bytes *
       static_cast<double>(options.width * options.height * system.vae_config().dim);
-  const bool keep = !system.options().low_memory;
+  return {
+      {"text", 0, mapped_text, text_gflop(system.text_config(), guided ? 128 : 64)},
+      {"denoise", transformer + activations + cache, mapped_transformer + (keep ? mapped_text : 0),
+       denoise_gflop},
+      {"decode", vae + decode + transformer, keep ? mapped_text : 0,
+       batch * vae_decode_flop(system.vae_config(), latent.frames, latent.height, latent.width) /
+           1e9}};
+}
 
-  Json result;
-  result["stages"] = {
-      stage("text", text, text_gflop(system.text_config(), guided ? 128 : 64), rate),
-      stage("denoise", transformer + activations + cache + (keep ? text : 0), denoise_gflop, rate),
-      stage("decode", vae + decode + (keep ? text + transformer : 0),
-            batch *
-                vae_decode_flop(system.vae_config(), latent.frames, latent.height, latent.width) /
-                1e9,
-            rate)};
+}  // namespace
+
+double available_memory_bytes() {
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  for (double kibibytes = 0; file >> key >> kibibytes; file.ignore(64, '\n')) {
+    if (key == "MemAvailable:") return kibibytes * 1024;
+  }
+  return 0;
+}
+
+double expected_peak_bytes(const pipelines::WanSystem& system,
+                           const pipelines::GenerationOptions& options, std::int64_t num_samples) {
+  double peak = 0;
+  for (const StageCost& stage : stage_costs(system, options, num_samples))
+    peak = std::max(peak, stage.memory);
+  return peak;
+}
+
+Json estimate_run(const pipelines::WanSystem& system, const pipelines::GenerationOptions& options,
+                  std::int64_t num_samples) {
+  const double rate = measured_gflops(system.tensor_options());
+  Json result = {{"stages", Json::array()},
+                 {"available_bytes", available_memory_bytes()},
+                 {"gflops_measured", rate}};
   double peak = 0;
   double seconds = 0;
-  for (const Json& one : result["stages"]) {
-    peak = std::max(peak, one["memory_bytes"].get<double>());
-    seconds += one["seconds"].get<double>();
+  for (const StageCost& stage : stage_costs(system, options, num_samples)) {
+    result["stages"].push_back({{"stage", stage.name},
+                                {"memory_bytes", stage.memory + stage.mapped},
+                                {"gflop", stage.gflop},
+                                {"seconds", stage.gflop / rate}});
+    peak = std::max(peak, stage.memory + stage.mapped);
+    seconds += stage.gflop / rate;
   }
   result["peak_bytes"] = peak;
   result["seconds"] = seconds;
-  result["available_bytes"] = available_memory();
-  result["gflops_measured"] = rate;
-  if (config.monarch.enable)
+  const models::WanConfig config = pipelines::run_config(system, options);
+  if (config.monarch.enable) {
+    const ops::Grid grid = token_grid(config, pipelines::latent_shape(system, options));
     result["attention_sparsity"] = pipelines::monarch_sparsity(config.monarch, grid);
+  }
   return result;
 }
 

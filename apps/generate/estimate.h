@@ -13,7 +13,13 @@ namespace monarch::apps {
 Json estimate_run(const pipelines::WanSystem& system, const pipelines::GenerationOptions& options,
                   std::int64_t num_samples);
 
-// The same for a reader.
+// The largest memory of a stage without mapped files, which the system may drop: more than is
+// available and the process will be killed.
+double expected_peak_bytes(const pipelines::WanSystem& system,
+                           const pipelines::GenerationOptions& options, std::int64_t num_samples);
+double available_memory_bytes();  // 0 if unknown
+
+// estimate_run for a reader.
 std::string describe_estimate(const Json& estimate);
 
 }  // namespace monarch::apps

@@ -4,6 +4,7 @@
 
 #include "monarch/io/video.h"
 #include "tests/apps/run_binary.h"
+#include "tests/apps/tiny_model.h"
 
 namespace monarch::testing {
 namespace {
@@ -17,19 +18,6 @@ std::string read_file(const fs::path& path) {
 
 void write_file(const fs::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
-}
-
-// One tiny random model for all tests of this program.
-const std::string& tiny_model() {
-  static const TemporaryFolder folder;
-  static const std::string path = [] {
-    const std::string model = folder / "tiny";
-    const RunResult made = run_monarch(
-        "init '" + model + "' --preset tiny --tokenizer tests/fixtures/wan/tokenizer_unk.model");
-    EXPECT_EQ(made.exit_code, 0) << made.output;
-    return model;
-  }();
-  return path;
 }
 
 std::string generate(const std::string& rest) {
@@ -73,12 +61,16 @@ INSTANTIATE_TEST_SUITE_P(
         BadCommand{"--prompt x --frames 8", 2,
                    "8 frames are not 1 more than a multiple of 4; use 5 or 9"},
         BadCommand{"--prompt x --attention monarchrt --h-reduce 5", 2,
-                   "h_reduce 5 does not divide the 6 token rows; use 1, 2, 3 or 6"},
+                   "token height 6 is not divisible by h_reduce 5; use 1, 2, 3 or 6"},
         BadCommand{"--prompt x --attention monarchrt --f-tied 2", 2,
-                   "f_tied 2 does not divide the 3 latent frames; use 1 or 3"},
+                   "the number of latent frames 3 is not divisible by f_tied 2; use 1 or 3"},
         BadCommand{"--prompt x --attention sparse", 2, "unknown attention preset 'sparse'"},
         BadCommand{"--prompt x --attention dense --f-tied 2", 2,
                    "have no meaning with --attention dense"},
+        BadCommand{"--prompt x --frames -3", 2,
+                   "-3 frames are not 1 more than a multiple of 4; use 1 or 5"},
+        BadCommand{"--prompt x --frames 4000000001", 2, "4000000001 frames of 128x96 are too many"},
+        BadCommand{"--prompt x --num_output_frames 0", 2, "--num_output_frames 0 is out of range"},
         BadCommand{"--prompt x --steps 0", 2, "0 steps were asked for; use 1 to 1000"},
         BadCommand{"--prompt x --solver ddim", 2,
                    "unknown solver 'ddim'; use unipc, dpm++ or euler"},
@@ -149,6 +141,39 @@ TEST(Cli, EveryPresetAndOutputFormatRuns) {
   EXPECT_TRUE(fs::exists(folder / "frames/frame_00008.png"));
   EXPECT_EQ(run_monarch(generate("--prompt x --output '" + (folder / "a.gif") + "'")).exit_code, 0);
   EXPECT_TRUE(fs::exists(folder / "a.gif"));
+}
+
+TEST(Cli, StartsFromAnImage) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(run_monarch(generate("--prompt x --frames 1 --output '" + (folder / "first") + "'"))
+                .exit_code,
+            0);
+  write_file(folder / "causal.yaml",
+             "causal: true\ndenoising_step_list: [1000, 500]\nnum_frame_per_block: 2\n");
+  const std::string causal = "--prompt x --config '" + (folder / "causal.yaml") +
+                             "' --i2v --image '" + (folder / "first/frame_00000.png") +
+                             "' --output '" + (folder / "a.mp4") + "'";
+  // The image and chunks of two latent frames.
+  const RunResult wrong = run_monarch(generate(causal + " --frames 13"));
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.output.find("4 latent frames (13 frames) do not divide into one frame and chunks "
+                              "of 2; use 9 or 17 frames"),
+            std::string::npos)
+      << wrong.output;
+  const RunResult run = run_monarch(generate(causal + " --frames 17"));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_EQ(io::read_video(folder / "a.mp4").frames.size(), 17U);
+}
+
+TEST(Cli, FilesOfOnePromptAreNotForMany) {
+  const TemporaryFolder folder;
+  write_file(folder / "prompts.txt", "a\nb\n");
+  const RunResult run =
+      run_monarch(generate("--prompt-file '" + (folder / "prompts.txt") + "' --save-latents '" +
+                           (folder / "l.safetensors") + "' --output '" + (folder / "a.mp4") + "'"));
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.output.find("--save-latents is for one prompt, but there are 2"), std::string::npos)
+      << run.output;
 }
 
 TEST(Cli, PromptFilesMakeOneVideoALine) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 namespace monarch::testing {
@@ -11,8 +12,18 @@ struct RunResult {
   std::string output;  // standard output and error together
 };
 
-// `arguments` as typed after "monarch", in `folder` (default: the source tree).
-RunResult run_monarch(const std::string& arguments, const std::string& folder = MONARCH_SOURCE_DIR);
+// `arguments` as typed after "monarch", in `folder` (default: the source tree). `before` is shell
+// text that runs first: "ulimit -f 8".
+RunResult run_monarch(const std::string& arguments, const std::string& folder = MONARCH_SOURCE_DIR,
+                      const std::string& before = "true");
+
+// A whole shell command.
+RunResult run_shell(const std::string& command);
+
+// Starts the command, waits until `ready` (asked every few milliseconds; at most two minutes), then
+// sends it the signal.
+RunResult run_monarch_and_signal(const std::string& arguments, const std::function<bool()>& ready,
+                                 int signal);
 
 // A folder that is removed with the object.
 class TemporaryFolder {
