@@ -15,20 +15,26 @@ struct BenchArguments {
   BenchOptions bench;
   AttentionBench attention;
   VaeBench vae;
-  std::string grid = "30x52", latent = "30x52";
+  GenerateBench generate;
+  std::string grid = "30x52", latent = "30x52", size, mode = "both";
   std::int64_t num_iters = 0;  // 0: the preset's default
 };
 
+// "AxB" with the names and the example of the message.
+void parse_pair(const std::string& text, const char* flag, const char* names, std::int64_t& first,
+                std::int64_t& second) {
+  int a = 0;
+  int b = 0;
+  char rest = 0;
+  MONARCH_CHECK(std::sscanf(text.c_str(), "%dx%d%c", &a, &b, &rest) == 2 && a > 0 && b > 0,
+                "[bench] ", flag, ' ', text, " is not ", names);
+  first = a;
+  second = b;
+}
+
 void parse_grid(const std::string& text, const char* flag, std::int64_t& rows,
                 std::int64_t& columns) {
-  int first = 0;
-  int second = 0;
-  char rest = 0;
-  MONARCH_CHECK(
-      std::sscanf(text.c_str(), "%dx%d%c", &first, &second, &rest) == 2 && first > 0 && second > 0,
-      "[bench] ", flag, ' ', text, " is not ROWSxCOLUMNS; for example 30x52");
-  rows = first;
-  columns = second;
+  parse_pair(text, flag, "ROWSxCOLUMNS; for example 30x52", rows, columns);
 }
 
 }  // namespace
@@ -110,7 +116,41 @@ void add_bench(CLI::App& app) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   vae->add_option("--latent", a->latent, "latent rows x columns")->capture_default_str();
-  bench->footer("Example: monarch bench attention --kv-frames 21 --json");
+  CLI::App* generate =
+      add("generate", "a model folder: the stages of whole videos and of streaming",
+          [a](BenchReport& report) {
+            if (!a->size.empty())
+              parse_pair(a->size, "--size", "WIDTHxHEIGHT; for example 256x160", a->generate.width,
+                         a->generate.height);
+            a->generate.whole = a->mode != "streaming";
+            a->generate.streaming = a->mode != "bidirectional";
+            bench_generate(report, a->generate);
+          });
+  generate->add_option("--model", a->generate.model, "a folder in the Wan layout")
+      ->capture_default_str();
+  generate->add_option("--mode", a->mode, "bidirectional (whole videos), streaming or both")
+      ->check(CLI::IsMember({"bidirectional", "streaming", "both"}))
+      ->capture_default_str();
+  generate->add_option("--prompt", a->generate.prompt)->capture_default_str();
+  generate->add_option("--size", a->size, "WIDTHxHEIGHT in pixels (default: the folder's)");
+  generate->add_option("--frames", a->generate.num_frames, "pixel frames of a whole video")
+      ->check(CLI::PositiveNumber);
+  generate->add_option("--steps", a->generate.steps, "solver steps of a whole video")
+      ->check(CLI::PositiveNumber);
+  generate
+      ->add_option("--chunk-frames", a->generate.chunk_frames,
+                   "streaming: new latent frames, 4 pixel frames each")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  generate
+      ->add_option("--cached-frames", a->generate.cached_frames,
+                   "streaming: latent frames before them")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
+  bench->footer(
+      "Examples:\n"
+      "  monarch bench attention --kv-frames 21 --json\n"
+      "  monarch bench generate --mode streaming --size 256x160");
 }
 
 }  // namespace monarch::apps

@@ -39,6 +39,11 @@ double monarch_products_flop(const ops::Grid& q_grid, const ops::Grid& kv_grid,
 
 }  // namespace
 
+ops::Grid token_grid(const models::WanConfig& config, I frames, I height, I width) {
+  return {frames / config.patch_size[0], height / config.patch_size[1],
+          width / config.patch_size[2]};
+}
+
 double vae_decode_flop(const models::VaeConfig& config, I frames, I height, I width) {
   const I num_stages = static_cast<I>(config.dim_mult.size());
   auto stage_width = [&](I stage) {
@@ -136,28 +141,52 @@ double vmonarch_attention_flop(const ops::Grid& grid, const ops::VMonarchOptions
   return flop * heads * head_dim + first;
 }
 
-double dit_layer_flop(const models::WanConfig& config, const ops::Grid& grid) {
-  const auto tokens = static_cast<double>(grid.frames * grid.height * grid.width);
+namespace {
+
+// Without the keys and values of the text.
+double layer_flop(const models::WanConfig& config, const ops::Grid& grid,
+                  const ops::Grid& kv_grid) {
+  const auto tokens = static_cast<double>(grid.tokens());
   const auto dim = static_cast<double>(config.dim);
   const auto text = static_cast<double>(config.text_len);
   const auto heads = static_cast<double>(config.num_heads);
   const double self_attention =
-      config.monarch.enable ? monarch_attention_flop(grid, grid, config.monarch, heads, dim / heads)
-                            : dense_attention_flop(tokens, tokens, heads, dim / heads);
+      config.monarch.enable
+          ? monarch_attention_flop(grid, kv_grid, config.monarch, heads, dim / heads)
+          : dense_attention_flop(tokens, static_cast<double>(kv_grid.tokens()), heads, dim / heads);
   return 2 * tokens * dim * (4 * dim + 2 * dim + 2 * static_cast<double>(config.ffn_dim)) +
-         4 * text * dim * dim + self_attention +
-         dense_attention_flop(tokens, text, heads, dim / heads);
+         self_attention + dense_attention_flop(tokens, text, heads, dim / heads);
+}
+
+double text_keys_flop(const models::WanConfig& config) {
+  const auto dim = static_cast<double>(config.dim);
+  return 4 * static_cast<double>(config.text_len) * dim * dim;
+}
+
+double patches_flop(const models::WanConfig& config, const ops::Grid& grid) {
+  const auto patch =
+      static_cast<double>(config.patch_size[0] * config.patch_size[1] * config.patch_size[2]);
+  return 2 * static_cast<double>(grid.tokens()) * static_cast<double>(config.dim) * patch *
+         static_cast<double>(config.in_dim + config.out_dim);
+}
+
+}  // namespace
+
+double dit_layer_flop(const models::WanConfig& config, const ops::Grid& grid) {
+  return layer_flop(config, grid, grid) + text_keys_flop(config);
 }
 
 double dit_flop(const models::WanConfig& config, const ops::Grid& grid) {
-  const auto tokens = static_cast<double>(grid.frames * grid.height * grid.width);
-  const auto patch =
-      static_cast<double>(config.patch_size[0] * config.patch_size[1] * config.patch_size[2]);
-  const auto dim = static_cast<double>(config.dim);
   return static_cast<double>(config.num_layers) * dit_layer_flop(config, grid) +
-         2 * tokens * dim * patch * static_cast<double>(config.in_dim + config.out_dim) +
-         2 * static_cast<double>(config.text_len) * dim *
+         patches_flop(config, grid) +
+         2 * static_cast<double>(config.text_len) * static_cast<double>(config.dim) *
              static_cast<double>(config.text_dim + config.dim);
+}
+
+double dit_chunk_flop(const models::WanConfig& config, const ops::Grid& grid,
+                      const ops::Grid& kv_grid) {
+  return static_cast<double>(config.num_layers) * layer_flop(config, grid, kv_grid) +
+         patches_flop(config, grid);
 }
 
 }  // namespace monarch::apps

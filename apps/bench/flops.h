@@ -10,6 +10,10 @@
 
 namespace monarch::apps {
 
+// The token grid of a latent.
+ops::Grid token_grid(const models::WanConfig& config, std::int64_t frames, std::int64_t height,
+                     std::int64_t width);
+
 // Latents [1, z_dim, frames, height, width] to pixels.
 double vae_decode_flop(const models::VaeConfig& config, std::int64_t frames, std::int64_t height,
                        std::int64_t width);
@@ -36,5 +40,9 @@ double vmonarch_attention_flop(const ops::Grid& grid, const ops::VMonarchOptions
 // One layer of the transformer over `grid` tokens, and the whole network.
 double dit_layer_flop(const models::WanConfig& config, const ops::Grid& grid);
 double dit_flop(const models::WanConfig& config, const ops::Grid& grid);
+// A chunk of a causal model that attends to kv_grid, itself included; the keys of the text are
+// cached.
+double dit_chunk_flop(const models::WanConfig& config, const ops::Grid& grid,
+                      const ops::Grid& kv_grid);
 
 }  // namespace monarch::apps

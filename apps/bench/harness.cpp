@@ -1,5 +1,6 @@
 #include "apps/bench/harness.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 
@@ -31,6 +32,12 @@ double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const std::size_t middle = values.size() / 2;
   return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
+}
+
+double relative_error(const at::Tensor& got, const at::Tensor& want) {
+  const at::Tensor a = got.to(at::kDouble);
+  const at::Tensor b = want.to(at::kDouble);
+  return ((a - b).norm() / b.norm()).item<double>();
 }
 
 Json describe_machine() {

@@ -2,6 +2,8 @@
 // turns.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <functional>
 #include <iosfwd>
@@ -73,5 +75,8 @@ class BenchReport {
 Json describe_machine();
 
 double median(std::vector<double> values);
+
+// ||got - want|| / ||want||, in float64.
+double relative_error(const at::Tensor& got, const at::Tensor& want);
 
 }  // namespace monarch::apps

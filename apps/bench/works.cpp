@@ -4,7 +4,8 @@
 
 #include "apps/bench/flops.h"
 #include "apps/progress.h"
-#include "monarch/models/wan/dit.h"
+#include "monarch/models/wan/layer.h"
+#include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/models/wan/vae.h"
 
@@ -12,12 +13,7 @@ namespace monarch::apps {
 namespace {
 
 constexpr std::uint64_t kSeed = 7;
-
-double relative_error(const at::Tensor& got, const at::Tensor& want) {
-  const at::Tensor a = got.to(at::kDouble);
-  const at::Tensor b = want.to(at::kDouble);
-  return ((a - b).norm() / b.norm()).item<double>();
-}
+constexpr double kTolerance = 2e-5;  // of a layer or network in float32 against float64
 
 std::string grid_string(std::int64_t rows, std::int64_t columns) {
   return str_cat(rows, 'x', columns);
@@ -29,24 +25,34 @@ void bench_layer(BenchReport& report) {
   const at::NoGradGuard no_grad;
   models::WanConfig config;
   config.num_layers = 1;
-  const ops::Grid grid{3, 30, 52};
-  at::manual_seed(kSeed);
-  const models::TensorMap weights = models::random_dit_weights(config);
-  const models::DitInput input{.x = at::randn({1, 16, 3, 60, 104}),
-                               .t = at::full({1}, 500.0),
-                               .context = at::randn({1, 512, 4096})};
   models::WanConfig monarch_config = config;
   monarch_config.monarch.enable = true;
-  const models::WanDit dense(config, weights);
-  const models::WanDit monarch(monarch_config, weights);
-  Work work{.name = "dit-layer",
-            .shape =
-                "1.3B widths, 4680 tokens (3 frames of 30x52), 512 text tokens, with embeddings "
-                "and head"};
-  report.run(work,
-             {{"monarch-dense", [&] { dense.forward(input); }, {}, 0},
-              {"monarch-monarchrt", [&] { monarch.forward(input); }, {}, 0}},
-             {dit_flop(config, grid) / 1e9, dit_flop(monarch_config, grid) / 1e9});
+  const ops::Grid grid{3, 30, 52};
+  at::manual_seed(kSeed);
+  const models::DitWeights weights =
+      models::DitWeights::read(config, models::random_dit_weights(config));
+  const models::LayerWeights& layer = weights.layers.front();
+  const at::Tensor tokens = at::randn({1, grid.tokens(), config.dim});
+  const at::Tensor text = at::randn({1, config.text_len, config.dim});
+  const at::Tensor modulation = at::randn({1, 1, 6, config.dim});
+  const at::Tensor rope = models::rope_table(grid, 0, config.head_dim());
+  // Layers write into the tokens they are given: each run takes a copy. The keys of the text are
+  // computed as well.
+  const auto run = [&](const models::WanConfig& c, at::ScalarType type) {
+    return models::run_layer(
+        layer, c, tokens.to(type, /*non_blocking=*/false, /*copy=*/true), modulation.to(type), rope,
+        models::cross_keys(layer.cross_attn, c, text.to(type)),
+        [&](const models::Qkv& qkv) { return models::bidirectional_attention(qkv, c, grid); });
+  };
+  const auto contender = [&](const char* name, const models::WanConfig& c) {
+    return Contender{name, [&] { run(c, at::kFloat); },
+                     [&] { return relative_error(run(c, at::kFloat), run(c, at::kDouble)); },
+                     kTolerance};
+  };
+  report.run({.name = "dit-layer",
+              .shape = "1.3B widths, 4680 tokens (3 frames of 30x52), 512 text tokens"},
+             {contender("monarch-dense", config), contender("monarch-monarchrt", monarch_config)},
+             {dit_layer_flop(config, grid) / 1e9, dit_layer_flop(monarch_config, grid) / 1e9});
 }
 
 void bench_text(BenchReport& report) {
@@ -54,12 +60,17 @@ void bench_text(BenchReport& report) {
   models::Umt5Config config;
   config.num_layers = 1;
   config.vocab_size = 1024;
-  const models::Umt5Encoder encoder(config, models::random_parameters(config, kSeed));
+  const models::TensorMap weights = models::random_parameters(config, kSeed);
+  const models::Umt5Encoder encoder(config, weights);
   const at::Tensor ids = at::randint(config.vocab_size, {1, 512}, at::kLong);
   const at::Tensor mask = at::ones({1, 512}, at::kLong);
   const double flop = 2.0 * 512 * 4096 * (4.0 * 4096 + 3.0 * 10240) + 4.0 * 512 * 512 * 4096;
   Work work{.name = "umt5-layer", .shape = "XXL widths, 512 tokens", .gflop = flop / 1e9};
-  report.run(work, {{"monarch", [&] { encoder.encode(ids, mask); }, {}, 0}});
+  const auto error = [&] {
+    const models::Umt5Encoder exact(config, weights, at::kDouble);
+    return relative_error(encoder.encode(ids, mask), exact.encode(ids, mask));
+  };
+  report.run(work, {{"monarch", [&] { encoder.encode(ids, mask); }, error, kTolerance}});
 }
 
 void bench_vae(BenchReport& report, const VaeBench& o) {
@@ -67,7 +78,8 @@ void bench_vae(BenchReport& report, const VaeBench& o) {
   models::VaeConfig config;
   config.dim = o.width;
   config.complete();
-  const models::WanVae vae(config, models::random_parameters(config, kSeed));
+  const models::TensorMap weights = models::random_parameters(config, kSeed);
+  const models::WanVae vae(config, weights);
   at::manual_seed(kSeed);
   const at::Tensor latent =
       at::randn({1, config.z_dim, o.latent_frames, o.latent_height, o.latent_width});
@@ -77,28 +89,26 @@ void bench_vae(BenchReport& report, const VaeBench& o) {
                            1;
   const std::string shape = str_cat("width ", o.width, ", ", o.latent_frames, " latent frames of ",
                                     grid_string(o.latent_height, o.latent_width));
-  // Recording gradients takes Torch's own convolutions: the check of the fast path.
-  auto check = [](const std::function<at::Tensor(const at::Tensor&)>& apply,
-                  const at::Tensor& input) {
-    return [apply, input] {
-      const at::Tensor fast = apply(input);
-      const at::AutoGradMode grad(true);
-      return relative_error(fast, apply(input.detach().clone().requires_grad_()).detach());
-    };
-  };
+  models::TensorMap exact_weights;
+  for (const auto& [name, tensor] : weights) exact_weights[name] = tensor.to(at::kDouble);
+  const models::WanVae exact(config, exact_weights);
   const at::Tensor small_latent = latent.slice(2, 0, 2).slice(3, 0, 8).slice(4, 0, 8).contiguous();
   const at::Tensor small_video = video.slice(2, 0, 5).slice(3, 0, 64).slice(4, 0, 64).contiguous();
-  const auto decode = [&vae](const at::Tensor& x) { return vae.decode(x); };
-  const auto encode = [&vae](const at::Tensor& x) { return vae.encode(x); };
+  const auto decode_error = [&] {
+    return relative_error(vae.decode(small_latent), exact.decode(small_latent.to(at::kDouble)));
+  };
+  const auto encode_error = [&] {
+    return relative_error(vae.encode(small_video), exact.encode(small_video.to(at::kDouble)));
+  };
   report.run(
       {.name = "vae-decode",
        .shape = shape,
        .gflop = vae_decode_flop(config, o.latent_frames, o.latent_height, o.latent_width) / 1e9},
-      {{"monarch", [&] { vae.decode(latent); }, check(decode, small_latent), 2e-5}});
+      {{"monarch", [&] { vae.decode(latent); }, decode_error, kTolerance}});
   report.run({.name = "vae-encode",
               .shape = shape,
               .gflop = vae_encode_flop(config, video.size(2), video.size(3), video.size(4)) / 1e9},
-             {{"monarch", [&] { vae.encode(video); }, check(encode, small_video), 2e-5}});
+             {{"monarch", [&] { vae.encode(video); }, encode_error, kTolerance}});
   report.note(str_cat("peak memory of the process ", format_bytes(peak_memory_bytes())),
               {{"peak_memory_bytes", peak_memory_bytes()}});
 }

@@ -41,4 +41,15 @@ struct VaeBench {
 };
 void bench_vae(BenchReport& report, const VaeBench& options);
 
+// A model folder at work: the stages of whole videos and of streaming, with loaded weights.
+struct GenerateBench {
+  std::string model = "models/shapes";
+  std::string prompt = "a red circle moving right";
+  bool whole = true, streaming = true;                            // which of the two
+  std::int64_t width = 0, height = 0, num_frames = 0, steps = 0;  // 0: the folder's generate.yaml
+  std::int64_t chunk_frames = 3;    // streaming: latent frames of a chunk (4 pixel frames each)
+  std::int64_t cached_frames = 18;  // streaming: latent frames that the chunk looks back on
+};
+void bench_generate(BenchReport& report, const GenerateBench& options);
+
 }  // namespace monarch::apps

@@ -19,11 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-ops::Grid token_grid(const models::WanConfig& config, const pipelines::LatentShape& latent) {
-  return {latent.frames / config.patch_size[0], latent.height / config.patch_size[1],
-          latent.width / config.patch_size[2]};
-}
-
 // Elements of all parameters.
 double num_elements(const models::ShapeMap& shapes) {
   double total = 0;
@@ -83,7 +78,7 @@ std::vector<StageCost> stage_costs(const pipelines::WanSystem& system,
   const pipelines::LatentShape latent = pipelines::latent_shape(system, options);
   const auto bytes = static_cast<double>(system.tensor_options().dtype().itemsize());
   const auto batch = static_cast<double>(num_samples);
-  const ops::Grid grid = token_grid(config, latent);
+  const ops::Grid grid = token_grid(config, latent.frames, latent.height, latent.width);
   const bool guided = options.denoising_step_list.empty() && options.guidance_scale != 1;
 
   // Passes over the whole video: solver steps, twice with guidance; few-step models once a step,
@@ -163,7 +158,8 @@ Json estimate_run(const pipelines::WanSystem& system, const pipelines::Generatio
   result["seconds"] = seconds;
   const models::WanConfig config = pipelines::run_config(system, options);
   if (config.monarch.enable) {
-    const ops::Grid grid = token_grid(config, pipelines::latent_shape(system, options));
+    const pipelines::LatentShape latent = pipelines::latent_shape(system, options);
+    const ops::Grid grid = token_grid(config, latent.frames, latent.height, latent.width);
     result["attention_sparsity"] = pipelines::monarch_sparsity(config.monarch, grid);
   }
   return result;
