@@ -160,17 +160,19 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
   const models::Umt5Encoder text(text_config(tokenizer), trained(options, "text"));
   const models::VaeConfig vae_config = open_vae_config(options);
   const models::WanVae vae(vae_config, trained(options, "vae"), models::VaePart::kEncoder);
-  const auto encode = [&](const at::Tensor& video) { return vae.encode(video.unsqueeze(0))[0]; };
+  const ShapesDataset data(
+      {.width = options.width, .height = options.height, .frames = options.frames}, options.seed);
+  // Of the first `frames` frames of as many videos.
   const auto pool = [&](int frames, int64_t count) {
-    const std::string size = str_cat(options.width, "x", options.height, "x", frames);
-    const ShapesDataset data({.width = options.width, .height = options.height, .frames = frames},
-                             options.seed + (frames == 1 ? 100 : 0));
+    const std::string size = str_cat(options.width, "x", options.height, "x", options.frames);
     return std::make_unique<LatentPool>(
-        options.out / ("latents-" + size + ".bin"),
+        options.out / str_cat("latents-", size, "-", frames, ".bin"),
         str_cat("shapes ", size, " seed ", options.seed), data, count,
         std::vector<int64_t>{vae_config.z_dim, vae_config.num_latent_frames(frames),
                              options.height / 8, options.width / 8},
-        encode);
+        [&vae, frames](const at::Tensor& video) {
+          return vae.encode(video.slice(1, 0, frames).unsqueeze(0))[0];
+        });
   };
   const auto videos = pool(options.frames, options.pool);
   const auto images = pool(1, options.image_pool);

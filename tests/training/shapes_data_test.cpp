@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
+
 #include <stdlib.h>
+#include <cmath>
 
 #include <set>
 
@@ -160,6 +162,24 @@ TEST_F(LatentPoolTest, RefusesAFileOfSomethingElse) {
             "[monarch_training] " + file.string() +
                 " holds latents of 'one 3 [1, 1, 2, 2]', not of 'two 3 [1, 1, 2, 2]'; delete it or "
                 "name another file");
+}
+
+// A VAE's latents of a shape are then the same wherever it starts.
+TEST(ShapesData, ShapesStartOnALatticeOfEightPixelsAndMoveAlongIt) {
+  const ShapesOptions options{.width = 192, .height = 128, .two_shapes = 0.0F};
+  int still = 0, moving = 0;
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+    ShapesRng rng(seed);
+    const ShapeObject object = sample_scene(options, rng).objects.front();
+    if (object.size == ShapeSize::kLarge) continue;  // hardly room for a choice
+    EXPECT_EQ(object.start_x, 8 * std::round(object.start_x / 8)) << seed;
+    EXPECT_EQ(object.start_y, 8 * std::round(object.start_y / 8)) << seed;
+    const float travel = std::abs(object.travel_x + object.travel_y);
+    EXPECT_EQ(travel, 40 * std::round(travel / 40)) << seed;  // five latent frames of 8 pixels
+    (travel > 0 ? moving : still) += 1;
+  }
+  EXPECT_GT(still, 50);
+  EXPECT_GT(moving, 50);
 }
 
 }  // namespace

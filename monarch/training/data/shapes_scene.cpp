@@ -22,30 +22,45 @@ bool is_vertical(ShapeMotion motion) {
          motion == ShapeMotion::kBouncing;
 }
 
+// Starts lie on a lattice of as many pixels as the VAE's latents have, and shapes move by whole
+// steps of it from latent frame to latent frame (four frames) where there is room: a shape's
+// latents are then the same wherever it stands, and a small denoiser learns them in an hour.
+constexpr float kLattice = 8.0F;
+
+float on_lattice(float low, float high, ShapesRng& rng) {
+  const int first = static_cast<int>(std::ceil(low / kLattice));
+  const int last = static_cast<int>(std::floor(high / kLattice));
+  if (last < first) return 0.5F * (low + high);
+  return kLattice * static_cast<float>(first + rng.index(last - first + 1));
+}
+
 // A start and a travel such that [start, start + travel] keeps `margin` from both ends of [low, low
-// + extent]. Objects cross the middle, so that the direction shows in where they are and not only
-// in how they change.
-void place_travel(float low, float extent, float margin, float sign, ShapesRng& rng, float& start,
-                  float& travel) {
+// + extent], at one of the two highest speeds that fit.
+void place_travel(float low, float extent, float margin, float sign, int frames, ShapesRng& rng,
+                  float& start, float& travel) {
   const float room = std::max(extent - 2 * margin, 0.0F);
-  const float length = room * rng.uniform(0.6F, 0.9F);
-  const float slack = (room - length) * rng.uniform(0.2F, 0.8F);
-  const float first = low + margin + slack;
-  start = sign > 0 ? first : first + length;
-  travel = sign * length;
+  const float steps = static_cast<float>(std::max(frames - 1, 1));
+  const float fastest = 2.0F * std::floor(room / (2.0F * steps));
+  const float speed = fastest >= 4  ? fastest - (rng.chance(0.5F) ? 2.0F : 0.0F)
+                      : fastest > 0 ? fastest
+                                    : std::min(1.0F, room / steps);
+  travel = sign * speed * steps;
+  const float slack = room - speed * steps;
+  start = sign > 0 ? on_lattice(low + margin, low + margin + slack, rng)
+                   : on_lattice(low + margin + speed * steps, low + margin + room, rng);
 }
 
 // A resting place in the middle half of the room.
 float place_still(float low, float extent, float margin, ShapesRng& rng) {
   const float room = std::max(extent - 2 * margin, 0.0F);
-  return low + margin + room * rng.uniform(0.25F, 0.75F);
+  return on_lattice(low + margin + 0.25F * room, low + margin + 0.75F * room, rng);
 }
 
-float draw_radius(ShapeSize size, ShapesRng& rng) {
+float radius_of(ShapeSize size) {
   switch (size) {
-    case ShapeSize::kSmall: return rng.uniform(11.5F, 14.0F);
-    case ShapeSize::kMedium: return rng.uniform(17.5F, 22.0F);
-    case ShapeSize::kLarge: return rng.uniform(26.0F, 30.0F);
+    case ShapeSize::kSmall: return 13.0F;
+    case ShapeSize::kMedium: return 20.0F;
+    case ShapeSize::kLarge: return 28.0F;
   }
   return 0.0F;
 }
@@ -63,16 +78,16 @@ ShapeObject draw_attributes(ShapesSplit split, ShapesBackground background, Shap
   return object;
 }
 
-void draw_path(ShapeObject& object, const Region& region, ShapesRng& rng) {
+void draw_path(ShapeObject& object, const Region& region, int frames, ShapesRng& rng) {
   // The outline reaches 1.25 radii from the centre (the star's tip).
   const float largest = 0.3F * std::min(region.width, region.height);
-  const float radius = std::min(draw_radius(object.size, rng), largest);
+  const float radius = std::min(radius_of(object.size), largest);
   object.start_radius = object.end_radius = radius;
   if (object.motion == ShapeMotion::kGrowing || object.motion == ShapeMotion::kShrinking) {
-    const float ratio = rng.uniform(2.2F, 3.0F);
+    constexpr float kRatio = 2.6F;
     const float big = std::min(radius * 1.35F, largest);
-    object.start_radius = object.motion == ShapeMotion::kGrowing ? big / ratio : big;
-    object.end_radius = object.motion == ShapeMotion::kGrowing ? big : big / ratio;
+    object.start_radius = object.motion == ShapeMotion::kGrowing ? big / kRatio : big;
+    object.end_radius = object.motion == ShapeMotion::kGrowing ? big : big / kRatio;
   }
   const float margin = 1.25F * std::max(object.start_radius, object.end_radius) + 1.0F;
   object.start_x = place_still(region.left, region.width, margin, rng);
@@ -80,16 +95,17 @@ void draw_path(ShapeObject& object, const Region& region, ShapesRng& rng) {
   const float sign =
       object.motion == ShapeMotion::kRight || object.motion == ShapeMotion::kDown ? 1.0F : -1.0F;
   if (is_horizontal(object.motion)) {
-    place_travel(region.left, region.width, margin, sign, rng, object.start_x, object.travel_x);
+    place_travel(region.left, region.width, margin, sign, frames, rng, object.start_x,
+                 object.travel_x);
   } else if (object.motion == ShapeMotion::kBouncing) {
     const float room = std::max(region.height - 2 * margin, 0.0F);
-    object.bounce_height = room * rng.uniform(0.6F, 0.9F);
+    object.bounce_height = std::max(kLattice * std::floor(0.8F * room / kLattice), 0.7F * room);
     object.start_y =
-        region.top + margin + room - (room - object.bounce_height) * rng.uniform(0.2F, 0.8F);
-    object.bounces = rng.uniform(1.8F, 2.2F);
-    object.bounce_phase = rng.uniform(-0.1F, 0.1F);
+        on_lattice(region.top + margin + object.bounce_height, region.top + margin + room, rng);
+    object.bounces = 2.0F;
   } else if (is_vertical(object.motion)) {
-    place_travel(region.top, region.height, margin, sign, rng, object.start_y, object.travel_y);
+    place_travel(region.top, region.height, margin, sign, frames, rng, object.start_y,
+                 object.travel_y);
   }
 }
 
@@ -101,7 +117,7 @@ Pose pose_at(const ShapeObject& object, float progress) {
   Pose pose{object.start_x + object.travel_x * progress,
             object.start_y + object.travel_y * progress, object.start_radius};
   if (object.bounces > 0) {
-    const float cycle = object.bounces * progress + object.bounce_phase + 1.0F;
+    const float cycle = object.bounces * progress + 1.0F;
     const float part = 2 * (cycle - std::floor(cycle)) - 1;  // a parabola from floor to floor
     pose.y -= object.bounce_height * (1 - part * part);
   }
@@ -163,7 +179,7 @@ ShapesScene sample_scene(const ShapesOptions& options, ShapesRng& rng) {
   const auto width = static_cast<float>(options.width);
   const auto height = static_cast<float>(options.height);
   if (count == 1) {
-    draw_path(scene.objects[0], {0, 0, width, height}, rng);
+    draw_path(scene.objects[0], {0, 0, width, height}, options.frames, rng);
     return scene;
   }
   // Two shapes have a half of the frame each, the first one left or above, so that they never
@@ -172,8 +188,8 @@ ShapesScene sample_scene(const ShapesOptions& options, ShapesRng& rng) {
       is_horizontal(scene.objects[0].motion) || is_horizontal(scene.objects[1].motion);
   const Region first{0, 0, rows ? width : width / 2, rows ? height / 2 : height};
   const Region second{rows ? 0 : width / 2, rows ? height / 2 : 0, first.width, first.height};
-  draw_path(scene.objects[0], first, rng);
-  draw_path(scene.objects[1], second, rng);
+  draw_path(scene.objects[0], first, options.frames, rng);
+  draw_path(scene.objects[1], second, options.frames, rng);
   return scene;
 }
 

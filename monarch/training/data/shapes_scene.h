@@ -31,7 +31,7 @@ struct ShapeObject {
   float start_x = 0, start_y = 0;          // centre in the first frame
   float travel_x = 0, travel_y = 0;        // centre in the last frame minus that
   float start_radius = 0, end_radius = 0;  // changes linearly
-  float bounce_height = 0, bounces = 0, bounce_phase = 0;
+  float bounce_height = 0, bounces = 0;
 };
 
 struct ShapesScene {
