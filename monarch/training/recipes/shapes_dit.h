@@ -5,8 +5,8 @@
 // are worded anew every time; one of ten is empty, for guidance.
 //
 // Clips grow: first images (one latent frame), then three latent frames, then whole videos, with as
-// many latent frames in each batch. What a thing looks like is learned from images at a fraction of
-// the cost.
+// many latent frames in each batch; every third step stays with images. What a thing looks like is
+// learned from them at a fraction of the cost.
 #pragma once
 
 #include "monarch/models/wan/dit.h"
