@@ -60,7 +60,7 @@ std::string generate_yaml(const ShapesStageOptions& options) {
       "# What `monarch generate` does with this model unless told otherwise.\n",
       "width: ", options.width, "\nheight: ", options.height, "\nnum_frames: ", options.frames,
       "\nfps: 12\n", "negative_prompt: ''        # one caption of ten was empty in training\n",
-      "guidance_scale: 2.0\nsample_solver: unipc\nsampling_steps: 20\nsample_shift: 4.0\n",
+      "guidance_scale: 4.0\nsample_solver: unipc\nsampling_steps: 20\nsample_shift: 4.0\n",
       "monarch_args: {enable: true, num_iters: 1, f_tied: 1, h_reduce: 1, w_reduce: 1}");
 }
 
@@ -184,7 +184,11 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
                                   .seed = options.seed};
   recipe_options.model.monarch.enable = options.monarch;
   models::TensorMap initial;
-  if (!options.init.empty()) initial = take_prefix(load_tensors(options.init).tensors, "param.");
+  if (fs::is_directory(options.init)) {
+    initial = cast_tensors(load_tensors(options.init / file_of("dit")).tensors, at::kFloat);
+  } else if (!options.init.empty()) {
+    initial = take_prefix(load_tensors(options.init).tensors, "param.");
+  }
   ShapesDitRecipe recipe(recipe_options, *videos, *images, tokenizer, text, initial);
   TrainerOptions trainer = trainer_options(options, 2200, 2e-3);
   trainer.ema_decay = 0.998;

@@ -158,6 +158,7 @@ TEST_F(ShapesRecipes, AFewStepsOfEveryStageMakeAModelFolder) {
 
   // Another denoiser for the same text encoder and VAE.
   options.base = folder_ / "model";
+  options.init = options.base;
   options.out = folder_ / "again";
   EXPECT_EQ(train_dit_stage(options).step, 2);
   export_shapes_model(options, folder_ / "other");
