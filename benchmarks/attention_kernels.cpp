@@ -6,7 +6,9 @@
 //
 // One line an operator, storage type and implementation: the fastest of the repeats in seconds and
 // in GFLOP/s of the operator's own operation count, its share of the product's rate, and the time
-// of the operator's first line (float32 on the fastest implementation that takes it) over its own.
+// of the operator's first line (float32 on the fastest implementation that takes it) over its own;
+// the same of the backward, and its time over the forward's. Dense attention has a line for Torch's
+// scaled_dot_product_attention.
 // Repeats go round all lines and the product, so other work on the machine meets them alike.
 // --cpu-time takes the processor time of all threads divided by their number instead of wall time:
 // what the machine would do if it were idle. Each result is checked against the first line's.
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "monarch/attention/registry.h"
+#include "monarch/base/large_buffer.h"
 
 namespace {
 
@@ -113,7 +116,7 @@ struct Line {
   const Implementation* kernels = nullptr;
   Storage storage = {};
   at::Tensor q, k, v, grad_out, out, dq, dk, dv, lse;
-  std::vector<std::byte> workspace, backward_workspace;
+  monarch::LargeBuffer workspace{0}, backward_workspace{0};
   double best = 1e300, best_backward = 1e300;
 
   template <typename View>
@@ -124,7 +127,7 @@ struct Line {
     kernels->forward(problem,
                      {view<ConstTensorView>(q), view<ConstTensorView>(k), view<ConstTensorView>(v),
                       view<TensorView>(out), lse.data_ptr<float>()},
-                     threads, workspace);
+                     threads, workspace.span());
   }
   void backward(const Problem& problem, int threads) {
     kernels->backward(
@@ -132,7 +135,7 @@ struct Line {
         {view<ConstTensorView>(q), view<ConstTensorView>(k), view<ConstTensorView>(v),
          view<ConstTensorView>(out), view<ConstTensorView>(grad_out), view<TensorView>(dq),
          view<TensorView>(dk), view<TensorView>(dv), lse.data_ptr<float>()},
-        threads, backward_workspace);
+        threads, backward_workspace.span());
   }
 };
 
@@ -167,20 +170,31 @@ void measure(const Settings& s, const std::string& what, const Problem& problem,
       line.dk = at::empty_like(line.k);
       line.dv = at::empty_like(line.v);
       line.lse = at::empty({1, s.heads, q_tokens});
-      line.workspace.resize(kernels->forward_workspace(problem, s.threads));
+      line.workspace = monarch::LargeBuffer(kernels->forward_workspace(problem, s.threads));
       if (kernels->refusal(problem, storage.dtype, Direction::kBackward).empty())
-        line.backward_workspace.resize(kernels->backward_workspace(problem, s.threads));
+        line.backward_workspace =
+            monarch::LargeBuffer(kernels->backward_workspace(problem, s.threads));
       lines.push_back(std::move(line));
     }
   }
   const at::Tensor a = at::randn({2048, 2048});
   at::Tensor product = at::empty({2048, 2048});
   double best_product = 1e300;
+  double best_torch = 1e300;
+  const auto heads_first = [](const at::Tensor& x) { return x.transpose(1, 2).contiguous(); };
+  const at::Tensor torch_q = heads_first(q);
+  const at::Tensor torch_k = heads_first(k);
+  const at::Tensor torch_v = heads_first(v);
   for (int repeat = 0; repeat < s.repeats; ++repeat) {
     best_product = std::min(best_product, seconds(s, [&] { at::matmul_out(product, a, a); }));
+    if (std::holds_alternative<DenseProblem>(problem)) {
+      best_torch = std::min(best_torch, seconds(s, [&] {
+                              at::scaled_dot_product_attention(torch_q, torch_k, torch_v);
+                            }));
+    }
     for (Line& line : lines) {
       line.best = std::min(line.best, seconds(s, [&] { line.forward(problem, s.threads); }));
-      if (line.backward_workspace.empty()) continue;
+      if (line.backward_workspace.span().empty()) continue;
       line.best_backward =
           std::min(line.best_backward, seconds(s, [&] { line.backward(problem, s.threads); }));
     }
@@ -199,16 +213,20 @@ void measure(const Settings& s, const std::string& what, const Problem& problem,
                 what.c_str(), line.storage.name, std::string(line.kernels->name()).c_str(),
                 line.best, gflop / line.best, gflop / line.best / product_rate, product_rate,
                 first.best / line.best);
-    if (!line.backward_workspace.empty()) {
-      if (!first.backward_workspace.empty()) {
+    if (!line.backward_workspace.span().empty()) {
+      if (!first.backward_workspace.span().empty()) {
         check(line.dq, first.dq, 2);
         check(line.dk, first.dk, 2);
         check(line.dv, first.dv, 2);
       }
-      std::printf("   backward %8.4f s %5.2f x", line.best_backward,
-                  first.best_backward / line.best_backward);
+      std::printf("   backward %8.4f s %5.2f x, %.2f forwards", line.best_backward,
+                  first.best_backward / line.best_backward, line.best_backward / line.best);
     }
     std::printf("\n");
+  }
+  if (std::holds_alternative<DenseProblem>(problem)) {
+    std::printf("%-10s f32   Torch            %8.4f s %7.1f GFLOP/s %5.2f of the product's\n",
+                what.c_str(), best_torch, gflop / best_torch, gflop / best_torch / product_rate);
   }
 }
 

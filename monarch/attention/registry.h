@@ -2,8 +2,8 @@
 // fallback: the name of what ran is always known to the caller.
 //
 //   const Implementation& kernels = choose(problem, DType::kF32);
-//   std::vector<std::byte> workspace(kernels.forward_workspace(problem, threads));
-//   kernels.forward(problem, {q, k, v, out}, threads, workspace);
+//   LargeBuffer workspace(kernels.forward_workspace(problem, threads));  // base/large_buffer.h
+//   kernels.forward(problem, {q, k, v, out}, threads, workspace.span());
 #pragma once
 
 #include <cstddef>

@@ -115,18 +115,10 @@ MONARCH_INLINE void flash_keys(const FlashScratch& scratch, const FlashWork& wor
     Ahead ahead;  // the next tile, where its tokens follow this one's
     if (end < last) {
       const std::int64_t next = last - end < keys ? last - end : keys;
-      ahead.row = reinterpret_cast<const char*>(row_of(k, k_base)(keys));
-      ahead.row_stride = k.token_stride * 2;
-      ahead.row_bytes = head_dim * 2;
-      ahead.rows = next;
-      if (work.values) {
-        ahead.second = reinterpret_cast<const char*>(row_of(v, v_base)(keys));
-        ahead.second_stride = v.token_stride * 2;
-        ahead.second_rows = next;
-      }
-      const std::int64_t lines = 2 * next * ((ahead.row_bytes + 63) / 64);
+      ahead.add(row_of(k, k_base)(keys), 2 * k.token_stride, 2 * head_dim, next);
+      if (work.values) ahead.add(row_of(v, v_base)(keys), 2 * v.token_stride, 2 * head_dim, next);
       const std::int64_t steps = padded / kStrip * (keys / 32 + width / 32);
-      ahead.lines_per_step = static_cast<int>(lines / (steps + 1) + 1);
+      ahead.spread(steps);
     }
     for (std::int64_t t = 0; t < queries; t += kStrip) {
       multiply_strip(keys, width, scratch.k, width, scratch.q + t, padded, scratch.scores, kStrip,

@@ -108,23 +108,16 @@ MONARCH_INLINE void flash_keys(const FlashScratch& scratch, const FlashWork& wor
     Ahead ahead;  // the next tile, where its tokens follow this one's
     if (end < last) {
       const std::int64_t token = token_of(end);
-      const auto address = [&](const Operand& operand, std::int64_t base) {
-        return static_cast<const char*>(operand.data) +
-               (base + token * operand.token_stride) * dtype_bytes(operand.dtype);
-      };
       const std::int64_t next = last - end < keys ? last - end : keys;
-      ahead.row = address(k, k_base);
-      ahead.row_stride = k.token_stride * dtype_bytes(k.dtype);
-      ahead.row_bytes = head_dim * dtype_bytes(k.dtype);
-      ahead.rows = next;
-      if (work.values) {
-        ahead.second = address(v, v_base);
-        ahead.second_stride = v.token_stride * dtype_bytes(v.dtype);
-        ahead.second_rows = next;
-      }
-      const std::int64_t vectors = (keys * padded + queries * width) / kLanes;
-      const std::int64_t lines = 2 * next * ((ahead.row_bytes + 63) / 64);
-      ahead.lines_per_step = static_cast<int>(lines / (vectors / 24 + 1) + 1);
+      const auto add = [&](const Operand& operand, std::int64_t base) MONARCH_LAMBDA_INLINE {
+        const int bytes = dtype_bytes(operand.dtype);
+        ahead.add(
+            static_cast<const char*>(operand.data) + (base + token * operand.token_stride) * bytes,
+            operand.token_stride * bytes, head_dim * bytes, next);
+      };
+      add(k, k_base);
+      if (work.values) add(v, v_base);
+      ahead.spread((keys * padded + queries * width) / kLanes / 24);
     }
     multiply(Form::kRows, keys, columns, depth, scratch.k, width, scratch.q, padded, scratch.scores,
              padded, nullptr, &ahead);

@@ -28,8 +28,10 @@ struct MonarchForwardArgs {
   std::int64_t num_kv_blocks = 0;
   std::int64_t causal_group = 0;  // key blocks a causal block holds; 0: bidirectional
   bool kv_block_order = false;
-  float scale_log2 = 0;            // softmax scale times log2(e)
-  std::int64_t column_groups = 1;  // tasks a query block is cut into, by columns
+  float scale_log2 = 0;  // softmax scale times log2(e)
+  // Tasks that the columns of the query blocks which see the same keys (all, or those of a causal
+  // block) are cut into.
+  std::int64_t column_groups = 1;
 };
 
 struct DenseForwardArgs {
@@ -114,7 +116,7 @@ struct VMonarchForwardArgs {
 struct Kernels {
   // Floats of scratch a thread needs.
   std::size_t (*monarch_forward_workspace)(const MonarchForwardArgs& args);
-  // task < batch * num_heads * num_q_blocks * column_groups; workspace aligned to 64 bytes.
+  // task < batch * num_heads * causal blocks * column_groups; workspace aligned to 64 bytes.
   void (*monarch_forward)(const MonarchForwardArgs& args, std::int64_t task, float* workspace);
 
   std::size_t (*vmonarch_forward_workspace)(const VMonarchForwardArgs& args);  // floats a thread

@@ -6,10 +6,10 @@
 //   Y [a,f,k,j]   = Σ_l R V[f,k,l]
 //   O [a,i,j]     = Σ_fk softmax_fk( s Q[a,i,j]·aL - cL ) Y
 //
-// A task holds one query block (or some of its columns) and walks over the key blocks with a
-// running softmax, so aL and Y of one key block never leave the core's cache, and the workspace
-// does not grow with the number of frames. Everything is laid out so that softmaxes run across
-// vectors, never along one, and no product needs a transposed copy of K, V, aL or Y:
+// A task holds some columns of the query blocks and walks over the key blocks with a running
+// softmax, so aL and Y of one key block stay near the core, and the workspace does not grow with
+// the number of keys. Everything is laid out so that softmaxes run across vectors, never along one,
+// and no product needs a transposed copy of K, V, aL or Y:
 //   scores  S[l,j] = K[k,l]·Q[k,j]   vectors along j (Q transposed once a task)     R in place,
 //   normalised aL[j,k], Y[j,k] = Σ_l S[l,j] (K, V)[k,l]   vectors along D scores  W[k,i] =
 //   aL[j,k]·Q[i,j]  vectors along i (Q transposed the other way once a task) O[j,i]  = g_i O[j,i] +
@@ -85,13 +85,11 @@ struct Scratch {
 void pack_queries(const MonarchForwardArgs& args, const Task& task, const Sizes& s,
                   const Scratch& scratch) {
   float* q = scratch.a_l;  // [I, J, D], free until the first key block
-  for (std::int64_t i = 0; i < s.rows; ++i) {
-    const std::int64_t token = row_start(args.layout, false, task.q_block, i) + task.first_col;
-    for (std::int64_t j = 0; j < s.cols; ++j) {
-      load_row(args.q.data, args.q.dtype, task.offset(args.q) + (token + j) * args.q.token_stride,
-               args.head_dim, s.width, args.scale_log2, q + (i * s.cols + j) * s.width);
-    }
-  }
+  task.for_each_query(
+      args, [&](std::int64_t i, std::int64_t j, std::int64_t token) MONARCH_LAMBDA_INLINE {
+        load_row(args.q.data, args.q.dtype, task.offset(args.q) + token * args.q.token_stride,
+                 args.head_dim, s.width, args.scale_log2, q + (i * s.cols + j) * s.width);
+      });
   for (std::int64_t i = 0; i < s.rows; ++i) {
     transpose(q + i * s.cols * s.width, s.width, s.cols, s.padded_cols, s.depth,
               scratch.q_by_row + i * s.depth * s.padded_cols, s.padded_cols);
@@ -123,7 +121,11 @@ void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s
     const std::int64_t token = row_start(args.layout, args.kv_block_order, kv_block, k);
     load_keys(args, args.k, task, s, token, scratch.k_row);
     load_keys(args, args.v, task, s, token, scratch.v_row);
-    Ahead ahead = rows_after(args, task, kv_block, k, num_kv_blocks, vectors / 24);
+    Ahead ahead;
+    add_rows_after(args, task, kv_block, k, num_kv_blocks, ahead);
+    const std::int64_t slice = s.depth * s.padded_cols;
+    if (k + 1 < s.rows) ahead.add(scratch.q_by_row + (k + 1) * slice, slice);
+    ahead.spread(vectors / 24);
     multiply(Form::kRows, keys, cols, depth, scratch.k_row, s.width,
              scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols, scratch.scores,
              s.padded_cols, nullptr, &ahead);
@@ -142,10 +144,21 @@ void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s
 void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& scratch) {
   const int depth = static_cast<int>(args.head_dim);
   const int rows = static_cast<int>(s.rows);
+  const std::int64_t piece = s.rows * s.width;
+  const std::int64_t slice = s.depth * s.padded_rows;
+  const std::int64_t vectors = (s.rows * s.padded_rows + piece) / kLanes;
   for (std::int64_t j = 0; j < s.cols; ++j) {
-    multiply(Form::kRows, rows, rows, depth, scratch.a_l + j * s.rows * s.width, s.width,
-             scratch.q_by_col + j * s.depth * s.padded_rows, s.padded_rows, scratch.scores,
-             s.padded_rows);
+    Ahead ahead;
+    if (j + 1 < s.cols) {
+      ahead.add(scratch.a_l + (j + 1) * piece, piece);
+      ahead.add(scratch.q_by_col + (j + 1) * slice, slice);
+      ahead.add(scratch.y + (j + 1) * piece, piece);
+      ahead.add(scratch.out + (j + 1) * piece, piece);
+      ahead.spread(vectors / 24);
+    }
+    multiply(Form::kRows, rows, rows, depth, scratch.a_l + j * piece, s.width,
+             scratch.q_by_col + j * slice, s.padded_rows, scratch.scores, s.padded_rows, nullptr,
+             &ahead);
     for_each_vector(s.padded_rows, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
       running_softmax<decltype(lanes)::value>(
           scratch.scores + i, s.padded_rows, s.rows, scratch.c_l + j, s.padded_cols,
@@ -153,8 +166,8 @@ void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& 
           scratch.correction + i);
     });
     multiply(Form::kColumns, rows, depth, rows, scratch.scores, s.padded_rows,
-             scratch.y + j * s.rows * s.width, s.width, scratch.out + j * s.rows * s.width, s.width,
-             scratch.correction);
+             scratch.y + j * piece, s.width, scratch.out + j * piece, s.width, scratch.correction,
+             &ahead);
   }
 }
 
@@ -168,8 +181,8 @@ void monarch_forward(const MonarchForwardArgs& args, std::int64_t index, float* 
   const Task task(args, index);
   const Sizes s(args, task.cols);
   const Scratch scratch(s, workspace);
-  const QuerySums sums{s.rows,      s.padded_rows,   s.rows,         s.width,
-                       scratch.out, scratch.row_max, scratch.row_sum};
+  const QuerySums sums{s.padded_rows, s.rows,          s.width,
+                       scratch.out,   scratch.row_max, scratch.row_sum};
   pack_queries(args, task, s, scratch);
   sums.reset(task);
   const std::int64_t visible = task.visible_blocks(args);

@@ -17,7 +17,7 @@ class MonarchForwardPlan {
   MonarchForwardPlan(const MonarchProblem& problem, int num_threads, Isa isa = default_isa(),
                      ParallelLoop loop = parallel_for);
 
-  // Scratch for run(); grows with threads and block size, not with the number of frames.
+  // Scratch for run(); grows with threads and block size, not with the number of keys.
   std::size_t workspace_bytes() const;
 
   // q, k, v, out: [B, N, H, D] of dtype F32, BF16 or F16 (sums are always float). `lse`: [B, H, Nq]
@@ -29,6 +29,7 @@ class MonarchForwardPlan {
 
  private:
   MonarchForwardArgs args() const;
+  std::int64_t column_groups() const;
 
   MonarchProblem problem_;
   int num_threads_;

@@ -92,17 +92,15 @@ void pack_queries(const MonarchForwardArgs& args, const Task& task, const Sizes&
                   const Scratch& scratch) {
   const std::int64_t words = s.width / 2;
   auto* q = reinterpret_cast<Word*>(scratch.out);  // [I, J, D/2], free until the first key block
-  for (std::int64_t i = 0; i < s.rows; ++i) {
-    const std::int64_t token = row_start(args.layout, false, task.q_block, i) + task.first_col;
-    for (std::int64_t j = 0; j < s.cols; ++j) {
-      const Half* from = static_cast<const Half*>(args.q.data) + task.offset(args.q) +
-                         (token + j) * args.q.token_stride;
-      for (std::int64_t d = 0; d < s.width; d += 32) {
-        _mm512_storeu_si512(q + (i * s.cols + j) * words + d / 2,
-                            load_halves(from + d, args.head_dim - d));
-      }
-    }
-  }
+  task.for_each_query(
+      args, [&](std::int64_t i, std::int64_t j, std::int64_t token) MONARCH_LAMBDA_INLINE {
+        const Half* from = static_cast<const Half*>(args.q.data) + task.offset(args.q) +
+                           token * args.q.token_stride;
+        for (std::int64_t d = 0; d < s.width; d += 32) {
+          _mm512_storeu_si512(q + (i * s.cols + j) * words + d / 2,
+                              load_halves(from + d, args.head_dim - d));
+        }
+      });
   for (std::int64_t i = 0; i < s.rows; ++i) {
     transpose_words(q + i * s.cols * words, words, s.cols, s.col_strips, words,
                     scratch.q_by_row + i * words * s.col_strips, s.col_strips);
@@ -164,7 +162,9 @@ void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s
     pack_rows(row_of(args.k), s.keys, args.head_dim, s.width, scratch.k, scratch.kv, 2 * s.width);
     pack_rows(row_of(args.v), s.keys, args.head_dim, s.width, nullptr, scratch.kv + s.width,
               2 * s.width);
-    Ahead ahead = rows_after(args, task, kv_block, k, num_kv_blocks, steps);
+    Ahead ahead;
+    add_rows_after(args, task, kv_block, k, num_kv_blocks, ahead);
+    ahead.spread(steps);
     for (std::int64_t j = 0; j < s.cols; j += kStrip) {
       multiply_strip(keys, width, scratch.k, width,
                      scratch.q_by_row + k * s.width / 2 * s.col_strips + j, s.col_strips,
@@ -223,8 +223,8 @@ void monarch_forward(const MonarchForwardArgs& args, std::int64_t index, float* 
   const Task task(args, index);
   const Sizes s(args, task.cols);
   const Scratch scratch(s, workspace);
-  const QuerySums sums{s.rows,      s.row_strips,    s.row_tiles,    s.width,
-                       scratch.out, scratch.row_max, scratch.row_sum};
+  const QuerySums sums{s.row_strips, s.row_tiles,     s.width,
+                       scratch.out,  scratch.row_max, scratch.row_sum};
   pack_queries(args, task, s, scratch);
   sums.reset(task);
   // Pairs of Y beyond the last row stay zero.

@@ -15,18 +15,32 @@ MonarchForwardPlan::MonarchForwardPlan(const MonarchProblem& problem, int num_th
   MONARCH_CHECK_CODE(problem_.num_iters == 1, kUnsupported,
                      "[monarch_attention] this kernel does one refinement step; got num_iters ",
                      problem_.num_iters, "; MonarchRefinedPlan does several");
-  // Cut query blocks by columns while there are too few of them to keep all threads busy, or while
-  // one block's scratch is far beyond a core's cache; a cut repeats the copying of K and V, about 2
-  // % of the work.
-  constexpr std::size_t kScratchFloats = 3 << 20;
-  const BlockLayout layout = problem_.layout();
-  const std::int64_t blocks = problem_.batch * problem_.num_heads * problem_.num_q_blocks();
-  const std::int64_t most_groups = std::max<std::int64_t>(1, layout.block_cols() / 16);
-  while (column_groups_ < most_groups &&
-         (blocks * column_groups_ < num_threads ||
-          kernels(isa_).monarch_forward_workspace(args()) > kScratchFloats)) {
-    ++column_groups_;
+  column_groups_ = column_groups();
+}
+
+// Keys brought in serve all columns of a task, and vectors run along them: few wide tasks are best,
+// as long as a task's scratch is not far beyond a core's cache and all threads are busy.
+std::int64_t MonarchForwardPlan::column_groups() const {
+  constexpr std::size_t kScratchFloats = 2 << 20;
+  constexpr double kBusy = 0.9;
+  MonarchForwardArgs args = this->args();
+  const std::int64_t together = args.causal_group == 0 ? args.num_q_blocks : args.causal_group;
+  const std::int64_t others = problem_.batch * problem_.num_heads * (args.num_q_blocks / together);
+  const std::int64_t most = std::max<std::int64_t>(1, together * args.layout.block_cols() / 16);
+  std::int64_t& groups = args.column_groups;
+  while (groups < most && kernels(isa_).monarch_forward_workspace(args) > kScratchFloats) ++groups;
+  std::int64_t best = groups;
+  double best_busy = 0;
+  for (; groups <= most && best_busy < kBusy; ++groups) {
+    const std::int64_t tasks = others * groups;
+    const std::int64_t rounds = (tasks + num_threads_ - 1) / num_threads_;
+    const double busy = double(tasks) / double(rounds * num_threads_);
+    if (busy > best_busy) {
+      best = groups;
+      best_busy = busy;
+    }
   }
+  return best;
 }
 
 MonarchForwardArgs MonarchForwardPlan::args() const {
@@ -63,7 +77,9 @@ void MonarchForwardPlan::run(const ConstTensorView& q, const ConstTensorView& k,
   const Kernels& table = kernels(isa_);
   const std::size_t floats = table.monarch_forward_workspace(args);
   const ScratchSpace scratch(workspace, floats, num_threads_);
-  loop_(num_threads_, p.batch * p.num_heads * args.num_q_blocks * args.column_groups,
+  const std::int64_t causal_blocks =
+      args.causal_group == 0 ? 1 : args.num_q_blocks / args.causal_group;
+  loop_(num_threads_, p.batch * p.num_heads * causal_blocks * args.column_groups,
         [&](std::int64_t task, int thread) {
           table.monarch_forward(args, task, scratch.of(thread));
         });

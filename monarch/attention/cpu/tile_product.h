@@ -17,37 +17,48 @@ namespace monarch::attention::cpu::MONARCH_ISA {
 
 enum class Form { kRows, kColumns };
 
-// Rows of memory to bring into the second-level cache while products run: a few lines before each
-// tile, so that the processor never has more misses under way than it can track.
-struct Ahead {
-  const char* row = nullptr;
-  const char* second = nullptr;   // where to go on when the rows of the first are done
-  std::ptrdiff_t row_stride = 0;  // bytes
-  std::ptrdiff_t second_stride = 0;
-  std::ptrdiff_t row_bytes = 0;
-  std::ptrdiff_t rows = 0;
-  std::ptrdiff_t second_rows = 0;
-  std::ptrdiff_t at = 0;  // byte within the row
-  int lines_per_step = 0;
+// Memory to bring into the second-level cache while products run, one piece after the other: a few
+// lines before each tile, so that the processor never has more misses under way than it can track.
+class Ahead {
+ public:
+  // Rows of so many bytes, `stride` bytes apart.
+  MONARCH_INLINE void add(const void* row, std::ptrdiff_t stride, std::ptrdiff_t row_bytes,
+                          std::ptrdiff_t rows) {
+    pieces_[count_++] = {static_cast<const char*>(row), stride, row_bytes, rows};
+    lines_ += rows * ((row_bytes + 63) / 64);
+  }
+  MONARCH_INLINE void add(const float* floats, std::ptrdiff_t count) {
+    add(floats, 0, count * static_cast<std::ptrdiff_t>(sizeof(float)), 1);
+  }
+  // All of it within so many steps.
+  MONARCH_INLINE void spread(std::ptrdiff_t steps) { lines_per_step_ = lines_ / (steps + 1) + 1; }
 
   MONARCH_INLINE void step() {
-    for (int line = 0; line < lines_per_step; ++line) {
-      if (rows == 0) {
-        if (second_rows == 0) return;
-        row = second;
-        row_stride = second_stride;
-        rows = second_rows;
-        second_rows = 0;
-      }
-      __builtin_prefetch(row + at, 0, 2);
-      at += 64;
-      if (at >= row_bytes) {
-        at = 0;
-        row += row_stride;
-        --rows;
-      }
+    for (std::ptrdiff_t line = 0; line < lines_per_step_; ++line) {
+      if (current_ == count_) return;
+      Piece& piece = pieces_[current_];
+      __builtin_prefetch(piece.row + at_, 0, 2);
+      at_ += 64;
+      if (at_ < piece.row_bytes) continue;
+      at_ = 0;
+      piece.row += piece.stride;
+      if (--piece.rows == 0) ++current_;
     }
   }
+
+ private:
+  struct Piece {
+    const char* row;
+    std::ptrdiff_t stride;
+    std::ptrdiff_t row_bytes;
+    std::ptrdiff_t rows;
+  };
+  Piece pieces_[6];
+  int count_ = 0;
+  int current_ = 0;
+  std::ptrdiff_t at_ = 0;  // byte within the row
+  std::ptrdiff_t lines_ = 0;
+  std::ptrdiff_t lines_per_step_ = 0;
 };
 
 // Columns of B and C that a product of n columns touches: whole vectors.
