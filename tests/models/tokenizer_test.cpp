@@ -99,22 +99,21 @@ TEST_F(TokenizerFolder, ErrorsNameTheFile) {
   write("spiece.model", "this is not a model");
   EXPECT_EQ(
       message_of([&] { Tokenizer(folder_, 8); }),
-      "[monarch_models] " + at +
+      "[monarch_io] " + at +
           "/spiece.model is not a sentencepiece model: its message structure is broken or cut off");
   write("spiece.model", "");
-  EXPECT_EQ(
-      message_of([&] { Tokenizer(folder_, 8); }),
-      "[monarch_models] " + at + "/spiece.model is not a sentencepiece model: it has no pieces");
+  EXPECT_EQ(message_of([&] { Tokenizer(folder_, 8); }),
+            "[monarch_io] " + at + "/spiece.model is not a sentencepiece model: it has no pieces");
   write("spiece.model", read(kBytes) + std::string("\x12\x02\x18\x02", 4));  // model_type BPE
   EXPECT_EQ(message_of([&] { Tokenizer(folder_, 8); }),
-            "[monarch_models] " + at +
+            "[monarch_io] " + at +
                 "/spiece.model is a sentencepiece model of type 2; the text encoder needs a "
                 "unigram model (type 1)");
   write("spiece.model",
         read(kBytes) + std::string("\x1a\x07\x12\x05\x04\x00\x00\x00x", 9));  // a tiny trie
   EXPECT_EQ(
       message_of([&] { Tokenizer(folder_, 8); }),
-      "[monarch_models] " + at +
+      "[monarch_io] " + at +
           "/spiece.model is damaged: the character map of its normaliser is not a valid trie");
   write("spiece.model",
         read(kBytes) + std::string("\x0a\x08\x0a\x01q\x15\x00\x00\xc0\x7f", 10));  // NaN

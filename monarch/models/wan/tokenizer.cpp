@@ -7,7 +7,7 @@
 #include "monarch/base/error.h"
 #include "monarch/base/options_reader.h"
 #include "monarch/io/mapped_file.h"
-#include "monarch/models/wan/sentencepiece_model.h"
+#include "monarch/io/sentencepiece_model.h"
 
 // Debian's libsentencepiece and Torch's libc10 both export this name, for an object of 32 bytes and
 // for an int. The loader makes them one; with c10's the constructor of sentencepiece writes over
@@ -112,7 +112,7 @@ Tokenizer::Tokenizer(const fs::path& path, std::int64_t seq_len, std::optional<b
     const io::MappedFile mapped(file);
     bytes.assign(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
   }
-  const SentencePieceSummary summary = check_sentencepiece_model(bytes, file.string());
+  const io::SentencePieceSummary summary = io::check_sentencepiece_model(bytes, file.string());
   byte_fallback_ = byte_fallback.value_or(summary.byte_fallback);
   MONARCH_CHECK_CODE(
       !byte_fallback_ || summary.num_byte_pieces == 256, kUnsupported, "[monarch_models] ",

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace monarch::models {
+namespace monarch::io {
 
 struct SentencePieceSummary {
   std::size_t num_pieces = 0;
@@ -19,4 +19,4 @@ struct SentencePieceSummary {
 // model.
 SentencePieceSummary check_sentencepiece_model(std::string_view bytes, const std::string& where);
 
-}  // namespace monarch::models
+}  // namespace monarch::io

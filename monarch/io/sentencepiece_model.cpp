@@ -1,4 +1,4 @@
-#include "monarch/models/wan/sentencepiece_model.h"
+#include "monarch/io/sentencepiece_model.h"
 
 #include <cmath>
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 #include "monarch/base/error.h"
 
-namespace monarch::models {
+namespace monarch::io {
 namespace {
 
 // A field of a protocol buffer message in wire format.
@@ -40,7 +40,7 @@ class WireReader {
   }
 
   [[noreturn]] void broken() const {
-    fail(ErrorCode::kCorrupt, "[monarch_models] ", where_,
+    fail(ErrorCode::kCorrupt, "[monarch_io] ", where_,
          " is not a sentencepiece model: its message structure is broken or cut off");
   }
 
@@ -77,7 +77,8 @@ struct TrieUnit {
   std::uint32_t offset() const { return (bits >> 10) << ((bits & (1U << 9)) >> 6); }
 };
 
-// Visits every state a look-up can reach; the library itself checks no index.
+// Visits every state a look-up can reach, one of a text with zero bytes too; the library itself
+// checks no index.
 bool is_safe_trie(const std::vector<TrieUnit>& units, std::size_t pool_size) {
   std::vector<bool> seen(units.size(), false);
   std::vector<std::size_t> bases = {units[0].offset()};
@@ -85,7 +86,7 @@ bool is_safe_trie(const std::vector<TrieUnit>& units, std::size_t pool_size) {
     const std::size_t base = bases.back();
     bases.pop_back();
     if ((base | 0xFFU) >= units.size()) return false;
-    for (std::uint32_t label = 1; label < 256; ++label) {
+    for (std::uint32_t label = 0; label < 256; ++label) {
       const std::size_t index = base ^ label;
       const TrieUnit unit = units[index];
       if (unit.label() != label || seen[index]) continue;
@@ -113,7 +114,7 @@ void check_character_map(std::string_view blob, const std::string& where) {
     std::memcpy(units.data(), rest.data(), trie_bytes);
     good = is_safe_trie(units, rest.size() - trie_bytes);
   }
-  MONARCH_CHECK_CODE(good, kCorrupt, "[monarch_models] ", where,
+  MONARCH_CHECK_CODE(good, kCorrupt, "[monarch_io] ", where,
                      " is damaged: the character map of its normaliser is not a valid trie");
 }
 
@@ -124,7 +125,7 @@ void check_piece(std::string_view message, SentencePieceSummary& summary,
     if (field->number == 2 && field->wire_type == 5) {
       float score = 0;
       std::memcpy(&score, field->bytes.data(), sizeof(score));
-      MONARCH_CHECK_CODE(std::isfinite(score), kCorrupt, "[monarch_models] ", where,
+      MONARCH_CHECK_CODE(std::isfinite(score), kCorrupt, "[monarch_io] ", where,
                          " is damaged: the score of piece ", summary.num_pieces, " is not finite");
     } else if (field->number == 3 && field->wire_type == 0 && field->varint == 6) {
       ++summary.num_byte_pieces;
@@ -138,7 +139,7 @@ void check_trainer(std::string_view message, SentencePieceSummary& summary,
   WireReader reader(message, where);
   while (const auto field = reader.next()) {
     if (field->number == 3 && field->wire_type == 0) {
-      MONARCH_CHECK_CODE(field->varint == 1, kUnsupported, "[monarch_models] ", where,
+      MONARCH_CHECK_CODE(field->varint == 1, kUnsupported, "[monarch_io] ", where,
                          " is a sentencepiece model of type ", field->varint,
                          "; the text encoder needs a unigram model (type 1)");
     } else if (field->number == 35 && field->wire_type == 0) {
@@ -151,7 +152,7 @@ void check_trainer(std::string_view message, SentencePieceSummary& summary,
 
 SentencePieceSummary check_sentencepiece_model(std::string_view bytes, const std::string& where) {
   constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
-  MONARCH_CHECK_CODE(bytes.size() <= kMaxBytes, kCorrupt, "[monarch_models] ", where, " has ",
+  MONARCH_CHECK_CODE(bytes.size() <= kMaxBytes, kCorrupt, "[monarch_io] ", where, " has ",
                      bytes.size(), " bytes; a sentencepiece model has at most ", kMaxBytes);
   SentencePieceSummary summary;
   WireReader reader(bytes, where);
@@ -166,9 +167,9 @@ SentencePieceSummary check_sentencepiece_model(std::string_view bytes, const std
       }
     }
   }
-  MONARCH_CHECK_CODE(summary.num_pieces > 0, kCorrupt, "[monarch_models] ", where,
+  MONARCH_CHECK_CODE(summary.num_pieces > 0, kCorrupt, "[monarch_io] ", where,
                      " is not a sentencepiece model: it has no pieces");
   return summary;
 }
 
-}  // namespace monarch::models
+}  // namespace monarch::io
