@@ -14,12 +14,14 @@ namespace monarch::attention::cpu::MONARCH_ISA {
 
 inline constexpr std::int64_t kQueryTile = 256;
 inline constexpr std::int64_t kKeyTile = 128;
+inline constexpr std::int64_t kStripWords = kKeyTile / 2 * kStrip;  // of 32 columns of all keys
 
 struct FlashScratch {
   float* rows;        // [T, D] room to bring queries in
   Word* q;            // [D/2, T] pairs
   Half* k;            // [U, D]
-  Word* kv;           // [U/2, 2 D] pairs of K, then of V
+  Word* k_pairs;      // [D/32, U/2, 32]
+  Word* v_pairs;      // [D/32, U/2, 32]
   float* scores;      // [U, 32]
   Word* pairs;        // [U/2, 32]
   Half* weights;      // [32, U]
@@ -42,7 +44,8 @@ struct FlashScratch {
     rows = take(kQueryTile * width);
     q = words(width / 2 * kQueryTile);
     k = halves(kKeyTile * width);
-    kv = words(kKeyTile / 2 * 2 * width);
+    k_pairs = words(kKeyTile / 2 * width);
+    v_pairs = words(kKeyTile / 2 * width);
     scores = take(kKeyTile * kStrip);
     pairs = words(kKeyTile / 2 * kStrip);
     weights = halves(kStrip * kKeyTile);
@@ -102,27 +105,27 @@ MONARCH_INLINE void flash_keys(const FlashScratch& scratch, const FlashWork& wor
     const std::int64_t end = first + (tile + 1) * (last - first) / tiles;
     const int keys = static_cast<int>(end - begin);
     const int depth = static_cast<int>(round_up(keys, kStrip));
-    const auto row_of = [&](const Operand& operand, std::int64_t base) {
-      return [&operand, base, begin, &token_of](std::int64_t u) MONARCH_LAMBDA_INLINE {
-        return static_cast<const Half*>(operand.data) + base +
-               token_of(begin + u) * operand.token_stride;
-      };
+    const auto key = [&](const Operand& operand, std::int64_t base, std::int64_t u)
+                         MONARCH_LAMBDA_INLINE {
+                           return static_cast<const Half*>(operand.data) + base +
+                                  token_of(begin + u) * operand.token_stride;
+                         };
+    const std::int64_t next = last - end < keys ? last - end : keys;  // keys to fetch for later
+    const auto pack = [&](const Operand& operand, std::int64_t base, Half* rows,
+                          Word* pairs) MONARCH_LAMBDA_INLINE {
+      pack_rows([&](std::int64_t u) MONARCH_LAMBDA_INLINE { return key(operand, base, u); }, keys,
+                head_dim, width, rows, pairs, kStripWords,
+                [&](std::int64_t u) MONARCH_LAMBDA_INLINE {
+                  if (u >= next) return;
+                  const Half* row = key(operand, base, keys + u);
+                  for (std::int64_t d = 0; d < head_dim; d += 32) __builtin_prefetch(row + d, 0, 2);
+                });
     };
-    pack_rows(row_of(k, k_base), keys, head_dim, width, scratch.k, scratch.kv, 2 * width);
-    if (work.values) {
-      pack_rows(row_of(v, v_base), keys, head_dim, width, nullptr, scratch.kv + width, 2 * width);
-    }
-    Ahead ahead;  // the next tile, where its tokens follow this one's
-    if (end < last) {
-      const std::int64_t next = last - end < keys ? last - end : keys;
-      ahead.add(row_of(k, k_base)(keys), 2 * k.token_stride, 2 * head_dim, next);
-      if (work.values) ahead.add(row_of(v, v_base)(keys), 2 * v.token_stride, 2 * head_dim, next);
-      const std::int64_t steps = padded / kStrip * (keys / 32 + width / 32);
-      ahead.spread(steps);
-    }
+    pack(k, k_base, scratch.k, work.keys ? scratch.k_pairs : nullptr);
+    if (work.values) pack(v, v_base, nullptr, scratch.v_pairs);
     for (std::int64_t t = 0; t < queries; t += kStrip) {
       multiply_strip(keys, width, scratch.k, width, scratch.q + t, padded, scratch.scores, kStrip,
-                     Sum::kOverwrite, &ahead);
+                     Sum::kOverwrite);
       if (work.entropy) {
         running_softmax_strip<false, true>(
             scratch.scores, keys, work.scale, nullptr, 0, scratch.row_max + t, scratch.row_sum + t,
@@ -136,12 +139,12 @@ MONARCH_INLINE void flash_keys(const FlashScratch& scratch, const FlashWork& wor
       const auto add = [&](const Word* pairs, float* out) {
         correct_rows(scratch.correction + t, rows, width, out + t * width);
         for (int d = 0; d < width; d += kStrip) {
-          multiply_strip(rows, depth, scratch.weights, depth, pairs + d, 2 * width,
-                         out + t * width + d, width, Sum::kAdd, &ahead);
+          multiply_strip(rows, depth, scratch.weights, depth, pairs + d / kStrip * kStripWords,
+                         kStrip, out + t * width + d, width, Sum::kAdd);
         }
       };
-      if (work.keys) add(scratch.kv, scratch.out_k);
-      if (work.values) add(scratch.kv + width, scratch.out_v);
+      if (work.keys) add(scratch.k_pairs, scratch.out_k);
+      if (work.values) add(scratch.v_pairs, scratch.out_v);
     }
   }
 }

@@ -94,10 +94,8 @@ ProductScope::ProductScope() {
 ProductScope::~ProductScope() { asm volatile("tilerelease"); }
 
 void multiply_strip(int rows, int depth, const Half* a, std::ptrdiff_t a_stride, const Word* b,
-                    std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride, Sum sum,
-                    Ahead* ahead) {
+                    std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride, Sum sum) {
   for (int m = 0; m < rows; m += 2 * kTile) {
-    if (ahead != nullptr) ahead->step();
     if (rows - m > kTile) {
       multiply_rows<2>(depth, a + m * a_stride, a_stride, b, b_stride, c + m * c_stride, c_stride,
                        sum);
@@ -157,12 +155,10 @@ ProductScope::ProductScope() {}
 ProductScope::~ProductScope() {}
 
 void multiply_strip(int rows, int depth, const Half* a, std::ptrdiff_t a_stride, const Word* b,
-                    std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride, Sum sum,
-                    Ahead* ahead) {
+                    std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride, Sum sum) {
   const int tiles = (rows + kMostRows - 1) / kMostRows;
   for (int tile = 0; tile < tiles; ++tile) {
     const int count = (rows + tiles - 1 - tile) / tiles;
-    if (ahead != nullptr) ahead->step();
     multiply_rows<kMostRows>(count, depth, a, a_stride, b, b_stride, c, c_stride, sum);
     a += count * a_stride;
     c += count * c_stride;

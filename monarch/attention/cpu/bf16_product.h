@@ -12,7 +12,6 @@
 #pragma once
 
 #include "monarch/attention/cpu/simd.h"
-#include "monarch/attention/cpu/tile_product.h"
 
 namespace monarch::attention::cpu::MONARCH_ISA {
 
@@ -28,8 +27,7 @@ enum class Sum { kOverwrite, kAdd };
 // kStrip. Rows of A are readable, of C readable and writable, up to a multiple of kTile; what the
 // padding holds reaches C's padding alone.
 void multiply_strip(int rows, int depth, const Half* a, std::ptrdiff_t a_stride, const Word* b,
-                    std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride, Sum sum,
-                    Ahead* ahead);
+                    std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride, Sum sum);
 
 // Products need one of these alive in their thread: it sets up the tile registers and clears them.
 class ProductScope {

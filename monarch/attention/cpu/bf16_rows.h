@@ -34,19 +34,62 @@ MONARCH_INLINE void store_side_by_side(__m512i even, __m512i odd, Word* to) {
   _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi16(even, high, odd));
 }
 
-// `count` rows of head_dim halves, found by row_of(u), zeros up to `width`: as they are into
-// `rows` [count, width] (null: not wanted), and in pairs into `pairs`, whose rows are filled with
-// zeros up to a depth that is a multiple of kStrip.
+// Rows of bf16 a stride apart.
+struct Rows {
+  const Half* first = nullptr;  // null: there are none
+  std::int64_t stride = 0;
+  MONARCH_INLINE const Half* operator()(std::int64_t u) const { return first + u * stride; }
+};
+
+// Brings columns d .. d + 31 of a row into the outer cache.
+MONARCH_INLINE auto fetch(const Rows& rows, std::int64_t d) {
+  return [rows, d](std::int64_t u) MONARCH_LAMBDA_INLINE {
+    if (rows.first != nullptr) __builtin_prefetch(rows(u) + d, 0, 2);
+  };
+}
+
+// Rows of head_dim halves, found by row_of(u), as they are: [count, width], zeros after head_dim.
 template <typename RowOf>
+MONARCH_INLINE void copy_rows(const RowOf& row_of, std::int64_t count, std::int64_t head_dim,
+                              std::int64_t width, Half* rows) {
+  for (std::int64_t u = 0; u < count; ++u) {
+    const Half* from = row_of(u);
+    for (std::int64_t d = 0; d < width; d += 32)
+      _mm512_storeu_si512(rows + u * width + d, load_halves(from + d, head_dim - d));
+  }
+}
+
+// 32 columns of rows found by row_of(u), of which the first `columns` are there, in pairs:
+// [depth/2, 32], zeros beyond `count` up to a depth that is a multiple of kStrip. ahead(u) is
+// called for every row: to bring in what comes later.
+template <typename RowOf, typename Ahead>
+MONARCH_INLINE void pack_strip(const RowOf& row_of, std::int64_t count, std::int64_t columns,
+                               Word* pairs, const Ahead& ahead) {
+  std::int64_t u = 0;
+  for (; u + 1 < count; u += 2) {
+    store_side_by_side(load_halves(row_of(u), columns), load_halves(row_of(u + 1), columns),
+                       pairs + u * 16);
+    ahead(u);
+    ahead(u + 1);
+  }
+  for (; u < round_up(count, kStrip); u += 2) {
+    store_side_by_side(u < count ? load_halves(row_of(u), columns) : _mm512_setzero_si512(),
+                       _mm512_setzero_si512(), pairs + u * 16);
+    if (u < count) ahead(u);
+  }
+}
+
+// Rows found by row_of(u) of head_dim halves: as they are into `rows` [count, width], zeros after
+// head_dim (null: not wanted), and in strips of pairs (null: not wanted), `strip_words` apart, each
+// as pack_strip() makes it.
+template <typename RowOf, typename Ahead>
 MONARCH_INLINE void pack_rows(const RowOf& row_of, std::int64_t count, std::int64_t head_dim,
-                              std::int64_t width, Half* rows, Word* pairs,
-                              std::ptrdiff_t pairs_stride) {
-  const std::int64_t depth = round_up(count, kStrip);
-  for (std::int64_t u = 0; u < depth; u += 2) {
+                              std::int64_t width, Half* rows, Word* strips,
+                              std::ptrdiff_t strip_words, const Ahead& ahead) {
+  for (std::int64_t u = 0; u < round_up(count, kStrip); u += 2) {
     const Half* even = u < count ? row_of(u) : nullptr;
     const Half* odd = u + 1 < count ? row_of(u + 1) : nullptr;
-    Word* to = pairs + u / 2 * pairs_stride;
-    for (std::int64_t d = 0; d < width; d += 32) {
+    for (std::int64_t d = 0; d < width; d += kStrip) {
       const __m512i first =
           even != nullptr ? load_halves(even + d, head_dim - d) : _mm512_setzero_si512();
       const __m512i second =
@@ -54,8 +97,11 @@ MONARCH_INLINE void pack_rows(const RowOf& row_of, std::int64_t count, std::int6
       if (rows != nullptr && even != nullptr) _mm512_storeu_si512(rows + u * width + d, first);
       if (rows != nullptr && odd != nullptr)
         _mm512_storeu_si512(rows + (u + 1) * width + d, second);
-      store_side_by_side(first, second, to + d);
+      if (strips != nullptr)
+        store_side_by_side(first, second, strips + d / kStrip * strip_words + u * 16);
     }
+    if (even != nullptr) ahead(u);
+    if (odd != nullptr) ahead(u + 1);
   }
 }
 
