@@ -7,8 +7,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -18,6 +21,51 @@
 namespace monarch {
 
 using Json = nlohmann::json;
+
+// What a value of type T is called in messages, and whether `json` is one without loss: no fraction
+// becomes an integer, no truth value a number.
+template <typename T>
+constexpr const char* json_type_name() {
+  if constexpr (std::is_same_v<T, bool>) {
+    return "true or false";
+  } else if constexpr (std::is_integral_v<T>) {
+    return "an integer";
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return "a number";
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return "text";
+  } else if constexpr (requires { typename T::value_type; }) {
+    return "a list";
+  } else {
+    return "something else";
+  }
+}
+
+template <typename T>
+bool holds(const Json& json) {
+  if constexpr (std::is_same_v<T, Json>) {
+    return true;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return json.is_boolean();
+  } else if constexpr (std::is_integral_v<T>) {
+    return json.is_number_unsigned()
+               ? std::in_range<T>(json.get<std::uint64_t>())
+               : json.is_number_integer() && std::in_range<T>(json.get<std::int64_t>());
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return json.is_number();
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return json.is_string();
+  } else if constexpr (requires { typename T::value_type; }) {
+    if (!json.is_array() || !std::ranges::all_of(json, holds<typename T::value_type>)) return false;
+    if constexpr (requires { std::tuple_size<T>::value; }) {
+      return json.size() == std::tuple_size<T>::value;
+    } else {
+      return true;
+    }
+  } else {
+    return true;
+  }
+}
 
 class OptionsReader {
  public:
@@ -34,12 +82,9 @@ class OptionsReader {
     known_.push_back(key);
     const auto found = object_.find(key);
     if (found == object_.end() || found->is_null()) return false;
-    try {
-      value = found->template get<T>();
-    } catch (const Json::exception&) {
-      fail(ErrorCode::kInvalidArgument, "[config] ", where_, ".", key, " has the wrong type: got ",
-           found->dump());
-    }
+    MONARCH_CHECK(holds<T>(*found), "[config] ", where_, '.', key, " has the wrong type: got ",
+                  found->dump(), "; ", json_type_name<T>(), " was expected");
+    value = found->template get<T>();
     return true;
   }
 

@@ -35,12 +35,36 @@ TEST(OptionsReader, NamesTheNearestKnownKey) {
             "[config] unknown key 'f_tide' in monarch_args; did you mean 'f_tied'?");
 }
 
-TEST(OptionsReader, SaysWhatWasGiven) {
-  const Json json = Json::parse(R"({"f_tied": "three"})");
-  int f_tied = 1;
-  OptionsReader reader(json, "monarch_args");
-  EXPECT_EQ(message_of([&] { reader.read("f_tied", f_tied); }),
-            "[config] monarch_args.f_tied has the wrong type: got \"three\"");
+template <typename T>
+std::string message_for(const char* text) {
+  const Json json = Json::parse(text);
+  T value{};
+  return message_of([&] { OptionsReader(json, "args").read("key", value); });
+}
+
+TEST(OptionsReader, SaysWhatWasGivenAndExpected) {
+  EXPECT_EQ(message_for<int>(R"({"key": "three"})"),
+            "[config] args.key has the wrong type: got \"three\"; an integer was expected");
+  EXPECT_EQ(message_for<std::int64_t>(R"({"key": 2.5})"),
+            "[config] args.key has the wrong type: got 2.5; an integer was expected");
+  EXPECT_EQ(message_for<double>(R"({"key": true})"),
+            "[config] args.key has the wrong type: got true; a number was expected");
+  EXPECT_EQ(message_for<bool>(R"({"key": 1})"),
+            "[config] args.key has the wrong type: got 1; true or false was expected");
+  EXPECT_EQ(message_for<std::string>(R"({"key": [1]})"),
+            "[config] args.key has the wrong type: got [1]; text was expected");
+  EXPECT_EQ(message_for<std::vector<std::int64_t>>(R"({"key": [1000, 7.5]})"),
+            "[config] args.key has the wrong type: got [1000,7.5]; a list was expected");
+}
+
+TEST(OptionsReader, TakesWhatLosesNothing) {
+  EXPECT_EQ(message_for<double>(R"({"key": 2})"), "no error");
+  EXPECT_EQ(message_for<std::int64_t>(R"({"key": -9223372036854775808})"), "no error");
+  EXPECT_NE(message_for<std::int64_t>(R"({"key": 9223372036854775808})"), "no error");
+  EXPECT_NE(message_for<int>(R"({"key": 3000000000})"), "no error");
+  EXPECT_EQ((message_for<std::array<int, 2>>(R"({"key": [1, 2]})")), "no error");
+  EXPECT_NE((message_for<std::array<int, 2>>(R"({"key": [1, 2, 3]})")), "no error");
+  EXPECT_EQ(message_for<std::vector<double>>(R"({"key": [1, 2.5]})"), "no error");
 }
 
 }  // namespace
