@@ -5,6 +5,7 @@
 #include <ATen/Version.h>
 
 #include <algorithm>
+#include <ctime>
 #include <fstream>
 #include <iomanip>
 #include <ostream>
@@ -82,20 +83,24 @@ const std::vector<Measurement>& BenchReport::run(const Work& work,
     last_.push_back(measurement);
   }
   std::vector<std::vector<double>> seconds(contenders.size());
+  std::vector<std::vector<double>> cpu_seconds(contenders.size());
   for (const Contender& contender : contenders) contender.run();  // warm up
   const Timer total;
   for (std::int64_t repeat = 0; repeat < options_.repeats; ++repeat) {
     if (repeat > 0 && total.seconds() > options_.max_seconds) break;
     for (std::size_t i = 0; i < contenders.size(); ++i) {
       const Timer timer;
+      const std::clock_t cpu = std::clock();
       contenders[i].run();
       seconds[i].push_back(timer.seconds());
+      cpu_seconds[i].push_back(static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC);
     }
   }
   for (std::size_t i = 0; i < contenders.size(); ++i) {
     last_[i].seconds_median = median(seconds[i]);
     last_[i].seconds_min = *std::min_element(seconds[i].begin(), seconds[i].end());
     last_[i].seconds_max = *std::max_element(seconds[i].begin(), seconds[i].end());
+    last_[i].cpu_seconds_median = median(cpu_seconds[i]);
     last_[i].runs = static_cast<std::int64_t>(seconds[i].size());
     print(last_[i]);
   }
@@ -121,6 +126,7 @@ void BenchReport::print(const Measurement& m) {
                  {"seconds_median", m.seconds_median},
                  {"seconds_min", m.seconds_min},
                  {"seconds_max", m.seconds_max},
+                 {"cpu_seconds_median", m.cpu_seconds_median},
                  {"runs", m.runs},
                  {"gflop", m.gflop},
                  {"gflops", gflops}};
@@ -130,7 +136,8 @@ void BenchReport::print(const Measurement& m) {
   }
   out_ << std::left << std::setw(20) << m.work.name << std::setw(18) << m.implementation
        << std::right << std::fixed << std::setprecision(4) << m.seconds_median << " s ("
-       << m.seconds_min << " to " << m.seconds_max << ", " << m.runs << " runs)";
+       << m.seconds_min << " to " << m.seconds_max << ", " << m.runs << " runs; CPU "
+       << m.cpu_seconds_median << " s)";
   if (gflops > 0) out_ << std::setprecision(1) << ", " << gflops << " GFLOP/s";
   if (m.error >= 0) out_ << std::scientific << std::setprecision(1) << ", error " << m.error;
   out_ << std::defaultfloat << ", " << m.work.shape << ", " << m.work.dtype << std::endl;

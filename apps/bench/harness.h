@@ -43,6 +43,7 @@ struct Measurement {
   std::string implementation;
   double gflop = 0;
   double seconds_median = 0, seconds_min = 0, seconds_max = 0;
+  double cpu_seconds_median = 0;  // of all threads: says more than the clock on a busy machine
   std::int64_t runs = 0;
   double error = -1;  // -1: nothing to compare with
 };

@@ -54,18 +54,20 @@ def main() -> None:
     attention = 4.0 * tokens * (tokens + args.text_tokens) * args.dim
     gflop = (projections + text_keys + attention) / 1e9
     run()
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(args.repeats):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         run()
         seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
     median = statistics.median(seconds)
     print(json.dumps({
         "work": "dit_layer", "implementation": "diffusers",
         "shape": {"frames": args.frames, "rows": args.rows, "columns": args.columns, "text_tokens": args.text_tokens,
                   "dim": args.dim, "ffn": args.ffn, "heads": args.heads},
         "dtype": args.dtype, "threads": args.threads, "seconds_median": median, "seconds_min": min(seconds),
-        "seconds_max": max(seconds), "gflop": round(gflop, 3), "gflops": round(gflop / median, 3)}))
+        "seconds_max": max(seconds), "cpu_seconds_median": statistics.median(cpu_seconds),
+        "gflop": round(gflop, 3), "gflops": round(gflop / median, 3)}))
 
 
 if __name__ == "__main__":
