@@ -124,9 +124,10 @@ void add_bench(CLI::App& app) {
                          a->generate.height);
             a->generate.whole = a->mode != "streaming";
             a->generate.streaming = a->mode != "bidirectional";
+            a->generate.model = shipped_path(a->generate.model);
             bench_generate(report, a->generate);
           });
-  generate->add_option("--model", a->generate.model, "a folder in the Wan layout")
+  generate->add_option("--model", a->generate.model, "a folder of Wan or of diffusers")
       ->capture_default_str();
   generate->add_option("--mode", a->mode, "bidirectional (whole videos), streaming or both")
       ->check(CLI::IsMember({"bidirectional", "streaming", "both"}))

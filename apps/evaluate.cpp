@@ -9,6 +9,7 @@
 
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/evaluation/shapes_analyser.h"
 #include "monarch/io/yaml.h"
@@ -21,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct EvaluateArguments {
-  std::string what, model = "models/shapes", source = "model", attention = "both";
+  std::string what, model = kShapesModel, source = "model", attention = "both";
   std::int64_t captions = 64;
   std::optional<std::int64_t> steps;
   std::optional<double> guidance;
@@ -219,7 +220,10 @@ void add_evaluate(CLI::App& app) {
   command->add_option("--seed", a->seed, "seed of captions and noise")->capture_default_str();
   command->add_flag("--json", a->json, "one JSON object a line");
   command->footer("Example: monarch evaluate shapes --captions 64 --json");
-  command->callback([a] { run_evaluate(*a); });
+  command->callback([a] {
+    a->model = shipped_path(a->model);
+    run_evaluate(*a);
+  });
 }
 
 }  // namespace monarch::apps

@@ -11,6 +11,7 @@
 
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/io/safetensors.h"
 #include "monarch/models/wan/config.h"
@@ -128,16 +129,17 @@ Json transformer_json(const models::WanConfig& config) {
 }
 
 void run_init(const InitOptions& options) {
+  const std::string tokenizer = shipped_path(options.tokenizer);
   const Architecture sizes = architecture(options.preset);
   const fs::path folder = options.folder;
   MONARCH_CHECK(!fs::exists(folder / "config.json"), "[init] ", options.folder,
                 " holds a model already; give another folder");
-  MONARCH_CHECK(fs::is_regular_file(options.tokenizer), "[init] there is no tokenizer at '",
+  MONARCH_CHECK(fs::is_regular_file(tokenizer), "[init] there is no tokenizer at '",
                 options.tokenizer, "'; give a sentencepiece model with --tokenizer");
   std::error_code error;
   fs::create_directories(folder / "google" / "umt5-xxl", error);
   MONARCH_CHECK_CODE(!error, kIo, "[init] cannot make ", options.folder, ": ", error.message());
-  fs::copy_file(options.tokenizer, folder / "google" / "umt5-xxl" / "spiece.model",
+  fs::copy_file(tokenizer, folder / "google" / "umt5-xxl" / "spiece.model",
                 fs::copy_options::overwrite_existing);
   write_random(folder / "models_t5_umt5-xxl-enc-bf16.safetensors",
                models::parameter_shapes(sizes.text), options);

@@ -8,10 +8,10 @@
 
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/usage_error.h"
 #include "monarch/base/error.h"
 #include "monarch/base/heap.h"
 #include "monarch/base/log.h"
-#include "monarch/base/suggest.h"
 
 namespace monarch::apps {
 namespace {
@@ -21,41 +21,6 @@ volatile std::sig_atomic_t signals_seen = 0;
 void on_signal(int /*signal*/) {
   signals_seen = signals_seen + 1;
   if (signals_seen > 1) _exit(kExitFailure);
-}
-
-// The subcommand that was parsed, or the root.
-const CLI::App& parsed_command(const CLI::App& app) {
-  const auto commands = app.get_subcommands();
-  return commands.empty() ? app : *commands.front();
-}
-
-std::vector<std::string> known_names(const CLI::App& command) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  for (const CLI::App* child : command.get_subcommands([](const CLI::App*) { return true; })) {
-    names.push_back(child->get_name());
-  }
-  return names;
-}
-
-int report_usage_error(const CLI::App& app, const CLI::ParseError& error,
-                       std::string_view first_argument) {
-  const CLI::App& command = parsed_command(app);
-  const std::string help =
-      "; see monarch " + (&command == &app ? "" : command.get_name() + " ") + "--help";
-  const auto remaining = app.remaining(true);
-  const bool extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !remaining.empty();
-  if (extra || (&command == &app && !first_argument.empty())) {
-    std::string given = extra ? remaining.front() : std::string(first_argument);
-    given = given.substr(0, given.find('='));
-    std::cerr << "monarch: unknown " << (given.starts_with("-") ? "flag " : "command or argument ")
-              << "'" << given << "'" << did_you_mean(given, known_names(command)) << help << "\n";
-  } else {
-    std::cerr << "monarch: " << error.what() << help << "\n";
-  }
-  return kExitUsage;
 }
 
 int exit_code_of(ErrorCode code) {
@@ -108,7 +73,8 @@ int run(int argc, char** argv) {
     return kExitSuccess;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    return report_usage_error(app, error, argc > 1 ? argv[1] : "");
+    std::cerr << "monarch: " << describe_usage_error(app, error, argc > 1 ? argv[1] : "") << "\n";
+    return kExitUsage;
   } catch (const CommandFailed& failed) {
     return failed.exit_code;
   } catch (const Error& error) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "apps/bench/harness.h"
+#include "apps/shipped.h"
 #include "monarch/ops/monarch_options.h"
 
 namespace monarch::apps {
@@ -43,7 +44,7 @@ void bench_vae(BenchReport& report, const VaeBench& options);
 
 // A model folder at work: the stages of whole videos and of streaming, with loaded weights.
 struct GenerateBench {
-  std::string model = "models/shapes";
+  std::string model = kShapesModel;
   std::string prompt = "a red circle moving right";
   bool whole = true, streaming = true;                            // which of the two
   std::int64_t width = 0, height = 0, num_frames = 0, steps = 0;  // 0: the folder's generate.yaml

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/io/prompts.h"
 #include "monarch/io/yaml.h"
@@ -109,6 +110,11 @@ void apply_attention(const GenerateArguments& a, pipelines::GenerationOptions& o
 }  // namespace
 
 void add_generate_flags(CLI::App& command, GenerateArguments& a) {
+  // Help shows what was added since the last call under one heading.
+  auto heading = [&command, done = command.get_options().size()](const char* name) mutable {
+    const auto options = command.get_options();
+    for (; done < options.size(); ++done) options[done]->group(name);
+  };
   command.add_option("--prompt,-p", a.prompt, "what the video shows")
       ->each([&a](const std::string&) { a.has_prompt = true; });
   command.add_option("--prompt-file,--data_path", a.prompt_file, "a text file, one prompt a line");
@@ -133,22 +139,30 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
   command.add_option("--image", a.image, "first frame (causal models)");
   command.add_option("--video", a.video, "video to continue (causal models)");
   command.add_flag("--i2v", a.i2v, "image to video: start from --image");
+  heading("What to make");
 
-  command.add_option("--model", a.model, "a folder in the Wan layout (default: models/shapes)");
+  command.add_option("--model", a.model,
+                     "a folder of Wan or of diffusers (default: models/shapes)");
   command.add_option("--checkpoint,--checkpoint_path", a.checkpoint,
                      "a trained generator (.pt, .safetensors) in the place of the folder's");
   command.add_flag("--use-ema,--use_ema", a.use_ema, "take its averaged weights");
   command.add_option("--config,--config_path", a.config,
                      "YAML settings; the originals' keys are understood");
+  heading("With what");
+
   command.add_option("--attention", a.attention, "dense, monarchrt or vmonarch");
   command.add_option("--f-tied", a.f_tied, "monarchrt: latent frames that share a block");
   command.add_option("--h-reduce", a.h_reduce, "monarchrt: bands of token rows");
   command.add_option("--w-reduce", a.w_reduce, "monarchrt: bands of token columns");
   command.add_option("--iterations", a.iterations,
                      "monarchrt, vmonarch: refinements of the factors");
+  heading("Attention");
+
   command.add_option("--steps", a.steps, "denoising steps of the many-step solvers");
   command.add_option("--solver", a.solver, "unipc, dpm++ or euler");
   command.add_option("--guidance", a.guidance, "guidance scale; 1 switches it off");
+  heading("Sampling");
+
   command.add_option("--dtype", a.dtype, "f32, bf16 or f16")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
@@ -156,16 +170,19 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
   command.add_option("--threads", a.threads, "CPU threads (default: all cores)");
   command.add_flag("--low-memory", a.low_memory,
                    "load each network for its stage only, weights as stored");
+  heading("Machine");
 
   command.add_option("--embeddings", a.embeddings,
                      "text embeddings saved earlier, instead of the text encoder");
   command.add_option("--save-embeddings", a.save_embeddings, "save the text embeddings here");
   command.add_option("--latents", a.latents, "decode latents saved earlier");
   command.add_option("--save-latents", a.save_latents, "keep the latents here");
+  heading("Intermediate results");
 
   command.add_flag("--dry-run", a.dry_run, "print expected memory and time, make nothing");
   command.add_flag("--json", a.json, "one JSON object a video on standard output");
   command.add_flag("--verbose,-v", a.verbose, "say what runs");
+  heading("Output");
   command.footer(
       "Examples:\n"
       "  monarch generate --prompt \"a red circle moving right\" --output circle.mp4\n"
@@ -179,7 +196,7 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
 
 std::string resolve_model(const GenerateArguments& a) {
   if (!a.model.empty()) return a.model;
-  if (a.config.empty()) return "models/shapes";
+  if (a.config.empty()) return shipped_path(kShapesModel);
   const Json config = io::read_yaml(a.config);
   std::string name = "Wan2.1-T2V-1.3B";
   if (config.contains("model_kwargs") && config["model_kwargs"].contains("model_name")) {

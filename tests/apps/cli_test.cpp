@@ -82,11 +82,34 @@ INSTANTIATE_TEST_SUITE_P(
         BadCommand{"--prompt x --checkpoint /nonexistent.pt", 1, "/nonexistent.pt"},
         BadCommand{"--prompt x --image /nonexistent.png", 2, "need a causal model"}));
 
-TEST(Cli, NoCommandAndUnknownCommandAreUsageErrors) {
-  EXPECT_EQ(run_monarch("").exit_code, 2);
-  const RunResult run = run_monarch("genrate");
-  EXPECT_EQ(run.exit_code, 2);
-  EXPECT_NE(run.output.find("did you mean 'generate'?"), std::string::npos) << run.output;
+TEST(Cli, UsageErrorsSayWhatIsMissing) {
+  struct Usage {
+    const char* arguments;
+    const char* message;
+  };
+  for (const Usage& usage :
+       {Usage{"", "give a command: generate, inspect, convert, "},
+        Usage{"genrate", "unknown command or argument 'genrate'; did you mean 'generate'?"},
+        Usage{"bench", "give a command: attention, layer, text, vae, generate; see monarch bench "},
+        Usage{"bench generate --stps 3",
+              "unknown flag '--stps'; did you mean '--steps'?; see monarch bench generate --help"},
+        Usage{"verify", "missing 'folder'; see monarch verify --help"},
+        Usage{"verify a b", "unknown command or argument 'b'; see monarch verify --help"},
+        Usage{"generate --frames", "--frames needs an integer; see monarch generate --help"},
+        Usage{"generate --frames many", "--frames many: an integer was expected; see monarch"},
+        Usage{"generate --seed 1.5", "--seed 1.5: an integer of 0 or more was expected; see"},
+        Usage{"generate --prompt a --prompt b", "--prompt was given 2 times; give it once; see"}}) {
+    const RunResult run = run_monarch(usage.arguments);
+    EXPECT_EQ(run.exit_code, 2) << run.output;
+    EXPECT_NE(run.output.find(usage.message), std::string::npos) << run.output;
+    EXPECT_EQ(std::count(run.output.begin(), run.output.end(), '\n'), 1) << run.output;
+  }
+}
+
+TEST(Cli, FindsTheShapesModelFromAnyFolder) {
+  const TemporaryFolder folder;
+  const RunResult run = run_monarch("generate --prompt x --dry-run", folder.path().string());
+  EXPECT_EQ(run.exit_code, 0) << run.output;
 }
 
 TEST(Cli, EveryCommandHasHelpWithAnExample) {

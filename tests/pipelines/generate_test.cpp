@@ -300,8 +300,10 @@ TEST_F(TinySystem, NamesWhatIsMissing) {
                 " lacks config.json, diffusion_pytorch_model*.safetensors, models_t5_umt5-*.pth or "
                 ".safetensors, Wan2.1_VAE.pth or .safetensors, google/umt5-*/spiece.model; is the "
                 "download complete?");
-  EXPECT_EQ(message_of([] { WanSystem{"/nowhere"}; }),
-            "[monarch_models] /nowhere is not a folder; give one like Wan2.1-T2V-1.3B");
+  EXPECT_EQ(
+      message_of([] { WanSystem{"/nowhere"}; }),
+      "[monarch_models] there is no model folder /nowhere; download one like Wan2.1-T2V-1.3B and "
+      "give its folder");
 
   const fs::path broken = fresh_folder("broken");
   write_tiny_system(broken);

@@ -108,8 +108,10 @@ std::shared_ptr<const io::Checkpoint> ModelFolder::open_transformer() const {
 }
 
 ModelFolder find_model(const fs::path& folder, bool need_transformer) {
-  MONARCH_CHECK_CODE(fs::is_directory(folder), kNotFound, "[monarch_models] ", folder.string(),
-                     " is not a folder; give one like Wan2.1-T2V-1.3B");
+  MONARCH_CHECK_CODE(fs::is_directory(folder), kNotFound, "[monarch_models] ",
+                     fs::exists(folder) ? "the model " : "there is no model folder ",
+                     folder.string(), fs::exists(folder) ? " is not a folder" : "",
+                     "; download one like Wan2.1-T2V-1.3B and give its folder");
   return fs::is_directory(folder / "transformer") ? find_diffusers(folder, need_transformer)
                                                   : find_wan(folder, need_transformer);
 }
