@@ -28,6 +28,7 @@ struct EvaluateArguments {
   std::optional<double> guidance;
   std::uint64_t seed = 0;
   bool json = false;
+  bool each = false;
 };
 
 // Captions are numbered; the first three quarters show one shape, the rest two.
@@ -116,12 +117,37 @@ void print_tally(const EvaluateArguments& a, const std::string& videos, const st
             << tally.percent(tally.all) << " %   (" << tally.shapes << " shapes)" << std::endl;
 }
 
+void print_each(const EvaluateArguments& a, const std::string& videos, const Caption& caption,
+                const evaluation::ShapesAnalysis& analysis) {
+  if (a.json) {
+    Json seen = Json::array();
+    for (const auto& shape : analysis.shapes) {
+      seen.push_back({{"color", evaluation::color_name(shape.color)},
+                      {"shape", shape.kind ? Json(evaluation::kind_name(*shape.kind)) : Json()},
+                      {"motion", evaluation::motion_name(shape.motion)},
+                      {"overlap", shape.overlap},
+                      {"presence", shape.presence}});
+    }
+    std::cout << Json{{"videos", videos}, {"caption", caption.text}, {"seen", seen}}.dump() << '\n';
+    return;
+  }
+  std::cout << caption.text << "\n";
+  for (const auto& shape : analysis.shapes) {
+    std::cout << "    seen: " << evaluation::color_name(shape.color) << ' '
+              << (shape.kind ? evaluation::kind_name(*shape.kind) : "unknown outline") << ", "
+              << evaluation::motion_name(shape.motion) << std::fixed << std::setprecision(2)
+              << "   (overlap " << shape.overlap << ")\n";
+  }
+  if (analysis.shapes.empty()) std::cout << "    seen: nothing\n";
+}
+
 // One analysis a caption; then the tallies, also against captions of other videos: chance.
 void report(const EvaluateArguments& a, const std::string& videos,
             const std::vector<Caption>& captions,
             const std::vector<evaluation::ShapesAnalysis>& analyses) {
   Tally one, two, shuffled;
   for (std::size_t i = 0; i < captions.size(); ++i) {
+    if (a.each) print_each(a, videos, captions[i], analyses[i]);
     for (const auto& score : evaluation::score_claims(claims_of(captions[i]), analyses[i])) {
       (captions[i].scene.objects.size() == 1 ? one : two).add(score);
     }
@@ -219,6 +245,7 @@ void add_evaluate(CLI::App& app) {
   command->add_option("--guidance", a->guidance, "guidance scale (default: the model's)");
   command->add_option("--seed", a->seed, "seed of captions and noise")->capture_default_str();
   command->add_flag("--json", a->json, "one JSON object a line");
+  command->add_flag("--each", a->each, "also print every caption and what was seen in its video");
   command->footer("Example: monarch evaluate shapes --captions 64 --json");
   command->callback([a] {
     a->model = shipped_path(a->model);

@@ -54,6 +54,15 @@ models::TensorMap trained(const ShapesStageOptions& options, const std::string& 
   return stage == "text" ? encoder_parameters(average) : average;
 }
 
+// What --init names: `part` of a stage's state, or a stage of a model folder. Empty without --init.
+models::TensorMap initial(const ShapesStageOptions& options, const std::string& stage,
+                          const std::string& part) {
+  if (options.init.empty()) return {};
+  if (fs::is_directory(options.init))
+    return cast_tensors(load_tensors(options.init / file_of(stage)).tensors, at::kFloat);
+  return take_prefix(load_tensors(options.init).tensors, part);
+}
+
 // Settings of `monarch generate` for this model; commented, so text instead of a library's output.
 std::string generate_yaml(const ShapesStageOptions& options) {
   return str_cat(
@@ -131,17 +140,16 @@ TrainingResult train_text_stage(const ShapesStageOptions& options) {
 }
 
 TrainingResult train_vae_stage(const ShapesStageOptions& options) {
-  MONARCH_CHECK(!options.decoder_only || !options.init.empty(),
-                "[monarch_training] --decoder-only needs --init, the state whose encoder is kept");
-  models::TensorMap initial;
-  if (!options.init.empty()) initial = take_prefix(load_tensors(options.init).tensors, "ema.");
+  MONARCH_CHECK(
+      !options.decoder_only || !options.init.empty(),
+      "[monarch_training] --decoder-only needs --init, the state or model whose encoder is kept");
   VaeRecipe recipe({.vae = {},
                     .batch = options.batch > 0 ? options.batch : 4,
                     .crop = options.crop,
                     .frames = options.frames,
                     .seed = options.seed,
                     .decoder_only = options.decoder_only},
-                   initial);
+                   initial(options, "vae", "ema."));
   TrainingResult result = train(recipe, trainer_options(options, 2000, 4e-3));
   if (options.decoder_only) return result;  // the latents are what they were
   const ShapesDataset data({.width = 160, .height = 96}, options.seed + 2);
@@ -183,13 +191,8 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
                                   .shift = options.shift,
                                   .seed = options.seed};
   recipe_options.model.monarch.enable = options.monarch;
-  models::TensorMap initial;
-  if (fs::is_directory(options.init)) {
-    initial = cast_tensors(load_tensors(options.init / file_of("dit")).tensors, at::kFloat);
-  } else if (!options.init.empty()) {
-    initial = take_prefix(load_tensors(options.init).tensors, "param.");
-  }
-  ShapesDitRecipe recipe(recipe_options, *videos, *images, tokenizer, text, initial);
+  ShapesDitRecipe recipe(recipe_options, *videos, *images, tokenizer, text,
+                         initial(options, "dit", "param."));
   TrainerOptions trainer = trainer_options(options, 2200, 2e-3);
   trainer.ema_decay = 0.998;
   trainer.adamw.beta2 = 0.98;

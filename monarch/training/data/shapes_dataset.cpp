@@ -34,7 +34,8 @@ at::Tensor ShapesDataset::crop(const ShapesScene& scene, int size, int frames,
                 "[monarch_training] a crop of ", frames, " frames of ", size, "x", size,
                 " does not fit into ", options_.frames, " of ", options_.width, "x",
                 options_.height);
-  const int first = rng.index(options_.frames - frames + 1);
+  // Cut where latents begin (4 frames, 8 pixels): a clip's latents are then those of the video.
+  const int first = 4 * rng.index((options_.frames - frames) / 4 + 1);
   const auto& object =
       scene.objects[static_cast<std::size_t>(rng.index(static_cast<int>(scene.objects.size())))];
   // Half of the crop around the shape in the middle of the time shown, so that most crops show some
@@ -45,8 +46,8 @@ at::Tensor ShapesDataset::crop(const ShapesScene& scene, int size, int frames,
   const float x = object.start_x + object.travel_x * progress - extent * rng.uniform(0.1F, 0.9F);
   const float y = object.start_y + object.travel_y * progress - object.bounce_height / 2 -
                   extent * rng.uniform(0.1F, 0.9F);
-  const int left = std::clamp(static_cast<int>(x), 0, options_.width - size);
-  const int top = std::clamp(static_cast<int>(y), 0, options_.height - size);
+  const int left = std::clamp(static_cast<int>(x), 0, options_.width - size) / 8 * 8;
+  const int top = std::clamp(static_cast<int>(y), 0, options_.height - size) / 8 * 8;
   return video(scene)
       .slice(1, first, first + frames)
       .slice(2, top, top + size)
