@@ -106,9 +106,10 @@ void add_train(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--base", a->base,
                       "a model folder; what is not in --out is taken from it (models/shapes)");
-  command->add_option("--init", a->init,
-                      "dit, vae --decoder-only: a saved state to take the first weights from; "
-                      "dit: or a model folder");
+  command->add_option(
+      "--init", a->init,
+      "dit, vae --decoder-only: a saved state or a model folder to take the first weights "
+      "from");
   command->add_option("--model", a->model, "export: the model folder to write")
       ->capture_default_str();
   command->footer(

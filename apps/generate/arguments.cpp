@@ -122,8 +122,10 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
                      "longer forms of the prompts, line by line");
   command.add_option("--negative-prompt", a.negative_prompt, "what it should not show")
       ->each([&a](const std::string&) { a.has_negative_prompt = true; });
-  command.add_option("--output,-o", a.output,
-                     "NAME.mp4, NAME.gif, or a folder for PNG frames (default: video.mp4)");
+  command.add_option(
+      "--output,-o", a.output,
+      "NAME.mp4, NAME.gif, a folder for PNG frames, or FOLDER/ for videos named after "
+      "their prompts (default: video.mp4)");
   command.add_option("--output-folder,--output_folder", a.output_folder,
                      "folder for many videos, named after their prompts");
   command.add_flag("--save-with-index,--save_with_index", a.save_with_index,

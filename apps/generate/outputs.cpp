@@ -32,17 +32,25 @@ void make_folder_of(const fs::path& path) {
                      error.message());
 }
 
+// The folder that videos named after their prompts go to, or empty. --output is one too if it ends
+// in a slash, or if it exists and several videos are made.
+fs::path folder_of_videos(const GenerateArguments& a, bool single_video) {
+  if (a.output.ends_with('/') || (!single_video && fs::is_directory(a.output))) return a.output;
+  return a.output_folder;
+}
+
 }  // namespace
 
 std::vector<fs::path> output_paths(const GenerateArguments& a, const PromptItem& item,
                                    bool single_prompt) {
+  const fs::path folder = folder_of_videos(a, single_prompt && a.num_samples == 1);
   std::vector<fs::path> paths;
   for (std::int64_t sample = 0; sample < a.num_samples; ++sample) {
-    if (!a.output_folder.empty()) {
+    if (!folder.empty()) {
       const std::string name =
           a.save_with_index ? str_cat(item.index, '-', sample, '_', a.use_ema ? "ema" : "regular")
                             : str_cat(file_stem(item.prompt), '-', sample);
-      paths.push_back(fs::path(a.output_folder) / (name + ".mp4"));
+      paths.push_back(folder / (name + ".mp4"));
       continue;
     }
     fs::path path = a.output.empty() ? "video.mp4" : a.output;

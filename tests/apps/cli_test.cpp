@@ -211,6 +211,21 @@ TEST(Cli, PromptFilesMakeOneVideoALine) {
   }
 }
 
+TEST(Cli, VideosGoIntoTheFolderThatOutputNames) {
+  const TemporaryFolder folder;
+  write_file(folder / "prompts.txt", "one\ntwo\n");
+  fs::create_directory(folder / "there");
+  for (const std::string& arguments :
+       {"--prompt-file '" + (folder / "prompts.txt") + "' --output '" + (folder / "there") + "'",
+        "--prompt one --output '" + (folder / "new/") + "'"}) {
+    const RunResult run = run_monarch(generate(arguments));
+    ASSERT_EQ(run.exit_code, 0) << run.output;
+  }
+  for (const char* name : {"there/one-0.mp4", "there/two-0.mp4", "new/one-0.mp4"}) {
+    EXPECT_TRUE(fs::exists(folder / name)) << name;
+  }
+}
+
 TEST(Cli, EmbeddingsAndLatentsCanBeReused) {
   const TemporaryFolder folder;
   const std::string text = folder / "text.safetensors";

@@ -25,7 +25,8 @@ TEST(Parallel, EachTaskRunsOnce) {
 }
 
 TEST(Parallel, UsesTorchsThreads) {
-  if (at::get_num_threads() < 2) GTEST_SKIP() << "one thread";
+  const int threads_before = at::get_num_threads();
+  at::set_num_threads(2);
   std::atomic<int> waiting{0};
   // Two tasks that wait for each other: done only if two threads run.
   parallel_tasks(2, [&](int64_t, int64_t) {
@@ -33,6 +34,7 @@ TEST(Parallel, UsesTorchsThreads) {
     for (int i = 0; i < 10000 && waiting < 2; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
   });
+  at::set_num_threads(threads_before);
   EXPECT_EQ(waiting, 2);
 }
 
