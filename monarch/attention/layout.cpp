@@ -36,9 +36,12 @@ void check_pair(const BlockLayout& layout, const ConstTensorView& tokens, std::i
   MONARCH_CHECK(tokens.size(1) % group == 0 && start % group == 0, "[monarch_attention] ",
                 tokens.size(1), " tokens at position ", start,
                 " are not whole groups of f_tied * height * width = ", group, " tokens");
-  MONARCH_CHECK(start >= 0 && start + tokens.size(1) <= blocks.size(1),
-                "[monarch_attention] positions ", start, "..", start + tokens.size(1),
+  MONARCH_CHECK(start >= 0 && tokens.size(1) >= 0 && tokens.size(1) <= blocks.size(1) &&
+                    start <= blocks.size(1) - tokens.size(1),
+                "[monarch_attention] ", tokens.size(1), " tokens at position ", start,
                 " lie outside the cache of ", blocks.size(1), " tokens");
+  MONARCH_CHECK(tokens.data != nullptr && blocks.data != nullptr,
+                "[monarch_attention] the tokens or the cache have no data");
 }
 
 }  // namespace

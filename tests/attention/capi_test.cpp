@@ -115,6 +115,19 @@ TEST(Capi, WritesTheCacheInBlockOrder) {
   const BlockLayout layout{.height = 3, .width = 4, .w_reduce = 2};
   constexpr std::int64_t kRow = kHeads * kDim;
   EXPECT_EQ(call.k.get((12 + layout.position_of_token(7)) * kRow + 3), fresh.get(7 * kRow + 3));
+
+  const std::int64_t far = INT64_MAX / 12 * 12;
+  EXPECT_EQ(monarch_attention_write_cache(&call.args, &new_tokens, far, &call.args.k),
+            MONARCH_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(monarch_last_error()), "[monarch_attention] 12 tokens at position " +
+                                                   std::to_string(far) +
+                                                   " lie outside the cache of 36 tokens");
+  monarch_tensor nothing = new_tokens;
+  nothing.data = nullptr;
+  EXPECT_EQ(monarch_attention_write_cache(&call.args, &nothing, 12, &call.args.k),
+            MONARCH_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(monarch_last_error()),
+            "[monarch_attention] the tokens or the cache have no data");
 }
 
 TEST(Capi, EveryMistakeHasAStatusAndAText) {

@@ -217,7 +217,7 @@ TEST(Reordering, NamesWhatIsWrong) {
             "[monarch_attention] 12 tokens at position 6 are not whole groups of f_tied * height * "
             "width = 12 tokens");
   EXPECT_EQ(copy(tokens, 24, cache),
-            "[monarch_attention] positions 24..36 lie outside the cache of 24 tokens");
+            "[monarch_attention] 12 tokens at position 24 lie outside the cache of 24 tokens");
   EXPECT_EQ(copy(tokens, 0, Tensor({1, 24, 1, 4}, DType::kF16)),
             "[monarch_attention] reordering from F32 to F16; both sides need one dtype");
   EXPECT_EQ(copy(tokens, 0, Tensor({1, 24, 2, 4}, DType::kF32)),
