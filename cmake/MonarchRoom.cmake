@@ -1,5 +1,5 @@
 # monarch_room(NAME SOURCES ... [LINKS rooms...] [TORCH])
-#   A static library monarch_NAME out of this folder; LINKS names rooms of lower floors.
+#   A library monarch_NAME out of this folder; LINKS names rooms of lower floors.
 # monarch_test(NAME SOURCES ... [LINKS rooms...] [TORCH])
 #   A GoogleTest program test_NAME, its cases registered with CTest.
 # TORCH: uses LibTorch, and its precompiled header.
@@ -35,7 +35,7 @@ endfunction()
 
 function(monarch_room name)
   cmake_parse_arguments(ROOM "TORCH" "" "SOURCES;LINKS" ${ARGN})
-  add_library(monarch_${name} STATIC ${ROOM_SOURCES})
+  add_library(monarch_${name} ${ROOM_SOURCES})
   target_link_libraries(monarch_${name} PRIVATE monarch_options PUBLIC Threads::Threads)
   target_include_directories(monarch_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
   foreach(room ${ROOM_LINKS})

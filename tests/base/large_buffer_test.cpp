@@ -29,7 +29,7 @@ TEST(LargeBuffer, IsAlignedWritableAndMoves) {
 
 TEST(LargeBuffer, MayBeEmptyAndReportsWhatCannotBe) {
   EXPECT_EQ(LargeBuffer(0).data(), nullptr);
-  EXPECT_THROW(LargeBuffer(std::numeric_limits<std::size_t>::max()), std::bad_alloc);
+  EXPECT_THROW(LargeBuffer{std::numeric_limits<std::size_t>::max()}, std::bad_alloc);
   EXPECT_THROW(LargeBuffer(std::numeric_limits<std::size_t>::max() / 2), std::bad_alloc);
 }
 
