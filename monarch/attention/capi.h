@@ -5,10 +5,12 @@
  *   args.preset = MONARCH_PRESET_MONARCHRT;
  *   args.num_heads = 12; args.head_dim = 128;
  *   args.q_frames = 3; args.kv_frames = 21; args.height = 30; args.width = 52;
- *   args.q = monarch_tensor_contiguous(q, MONARCH_DTYPE_F32, 1, 3 * 30 * 52, 12, 128);   // k, v,
- * out likewise if (monarch_attention_workspace_bytes(&args, &bytes) != MONARCH_OK)
- * puts(monarch_last_error()); args.workspace = malloc(bytes); args.workspace_bytes = bytes;
- *   monarch_attention_forward(&args);
+ *   args.q = monarch_tensor_contiguous(q, MONARCH_DTYPE_F32, 1, 3 * 30 * 52, 12, 128);
+ *   ... k, v and out likewise ...
+ *   if (monarch_attention_workspace_bytes(&args, &bytes) != MONARCH_OK) puts(monarch_last_error());
+ *   args.workspace = malloc(bytes);
+ *   args.workspace_bytes = bytes;
+ *   if (monarch_attention_forward(&args) != MONARCH_OK) puts(monarch_last_error());
  *
  * Structs begin with their size: a field added later keeps its default for callers compiled before
  * it was there. Tensors are [batch, tokens, heads, head_dim] with free strides except the

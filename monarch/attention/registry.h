@@ -71,8 +71,7 @@ class Implementation {
 // All this machine can run, fastest first: "cpu-amx" and "cpu-avx512-bf16" (BF16 tensors alone),
 // "cpu-avx512", "cpu-avx2", "cpu-generic", "reference". The environment variable MONARCH_ISA, read
 // at every call, leaves only that instruction set's, for what it refuses those of the one beneath
-// it
-// ("cpu-avx512" for the bf16 sets), and the reference.
+// it ("cpu-avx512" for the bf16 sets), and the reference.
 std::vector<const Implementation*> implementations();
 
 // By name; an unknown one throws with the names there are.
