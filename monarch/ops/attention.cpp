@@ -20,16 +20,6 @@ using attention::VMonarchProblem;
 
 thread_local bool only_composed = false;
 
-// Why no kernel may run, whatever the problem; empty if they may.
-std::string forced_refusal() {
-  if (only_composed) return "a ComposedAttentionGuard asks for it";
-  const char* wanted = std::getenv("MONARCH_ATTENTION");
-  if (wanted == nullptr || *wanted == '\0' || std::string_view(wanted) == "kernels") return "";
-  MONARCH_CHECK(std::string_view(wanted) == "composed", "[monarch_ops] MONARCH_ATTENTION is '",
-                wanted, "'; use kernels (the default) or composed");
-  return "MONARCH_ATTENTION=composed";
-}
-
 template <typename Composed>
 at::Tensor attend(const std::string& label, const Problem& problem, const at::Tensor& q,
                   const at::Tensor& k, const at::Tensor& v, const Composed& composed) {
@@ -128,6 +118,15 @@ void check_monarch(const char* op, const at::Tensor& q, const at::Tensor& k, con
 }
 
 }  // namespace
+
+std::string forced_refusal() {
+  if (only_composed) return "a ComposedAttentionGuard asks for it";
+  const char* wanted = std::getenv("MONARCH_ATTENTION");
+  if (wanted == nullptr || *wanted == '\0' || std::string_view(wanted) == "kernels") return "";
+  MONARCH_CHECK(std::string_view(wanted) == "composed", "[monarch_ops] MONARCH_ATTENTION is '",
+                wanted, "'; use kernels (the default) or composed");
+  return "MONARCH_ATTENTION=composed";
+}
 
 ComposedAttentionGuard::ComposedAttentionGuard() : before_(only_composed) { only_composed = true; }
 ComposedAttentionGuard::~ComposedAttentionGuard() { only_composed = before_; }
@@ -254,7 +253,9 @@ at::Tensor vmonarch_attention(const at::Tensor& q, const at::Tensor& k, const at
                                 .softmax_scale = scale,
                                 .c_r_min = options.c_r_min,
                                 .recompute_first_frame = options.recompute_first_frame,
-                                .frames_per_factor = options.frames_per_factor};
+                                .frames_per_factor = options.frames_per_factor,
+                                .split = options.split};
+  attention::validate(problem);
   return attend("vmonarch", problem, q, k, v,
                 [&] { return composed::vmonarch_attention(q, k, v, options, grid, scale); });
 }

@@ -60,21 +60,16 @@ std::span<std::byte> thread_workspace(std::size_t bytes) {
   return {buffer.get(), size};
 }
 
-void torch_loop(int /*num_threads*/, std::int64_t num_tasks,
-                const std::function<void(std::int64_t, int)>& body) {
-  parallel_tasks(num_tasks,
-                 [&](int64_t task, int64_t thread) { body(task, static_cast<int>(thread)); });
-}
-
 at::Tensor with_contiguous_heads(const at::Tensor& t) {
   return t.stride(3) == 1 ? t : t.contiguous();
 }
 
 }  // namespace
 
-const char* problem_name(const Problem& problem) {
-  constexpr std::array kNames{"dense", "monarchrt", "vmonarch"};
-  return kNames.at(problem.index());
+void torch_loop(int /*num_threads*/, std::int64_t num_tasks,
+                const std::function<void(std::int64_t, int)>& body) {
+  parallel_tasks(num_tasks,
+                 [&](int64_t task, int64_t thread) { body(task, static_cast<int>(thread)); });
 }
 
 std::string kernels_refusal(const Problem& problem, const at::Tensor& q, bool gradients) {

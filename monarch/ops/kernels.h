@@ -10,12 +10,17 @@
 
 namespace monarch::ops {
 
+// Why no kernel may run whatever the call, for example "MONARCH_ATTENTION=composed"; empty if they
+// may.
+std::string forced_refusal();
+
+// A ParallelLoop on Torch's threads.
+void torch_loop(int num_threads, std::int64_t num_tasks,
+                const std::function<void(std::int64_t task, int thread)>& body);
+
 // Why the kernels cannot attend with these tensors, and with `gradients` also differentiate; empty
 // if they can. Throws if the problem itself is invalid.
 std::string kernels_refusal(const attention::Problem& problem, const at::Tensor& q, bool gradients);
-
-// "dense", "monarchrt" or "vmonarch".
-const char* problem_name(const attention::Problem& problem);
 
 // The kernels as a differentiable Torch operator, monarch::attention_forward; `label` is what the
 // run is counted as. The problem must not be refused.

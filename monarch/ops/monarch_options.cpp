@@ -1,5 +1,6 @@
 #include "monarch/ops/monarch_options.h"
 
+#include "monarch/attention/problem.h"
 #include "monarch/base/divisors.h"
 #include "monarch/base/error.h"
 
@@ -30,6 +31,8 @@ VMonarchOptions VMonarchOptions::from_json(const Json& json, const std::string& 
   reader.read("c_r_min", options.c_r_min);
   reader.read("recompute_first_frame", options.recompute_first_frame);
   reader.read("frames_per_factor", options.frames_per_factor);
+  std::string split;
+  if (reader.read("split", split)) options.split = attention::parse_split(split);
   reader.finish();
   MONARCH_CHECK(options.num_iters >= 1, "[config] ", where,
                 ".num_iters must be at least 1, but is ", options.num_iters);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "monarch/attention/layout.h"
 #include "monarch/base/options_reader.h"
 
 namespace monarch::ops {
@@ -27,7 +28,9 @@ struct VMonarchOptions {
   int64_t num_iters = 2;
   double c_r_min = 0.1;               // lower bound of c_R
   bool recompute_first_frame = true;  // exact attention for the queries of frame 0
-  int64_t frames_per_factor = 1;      // frames in one row of the first factor
+  int64_t frames_per_factor = 1;      // frames in one row of the first factor; split f,hw only
+  // Which of a token's frame f, row h and column w each factor has: "f,hw" is the published one.
+  attention::Split split = attention::Split::kFramesXPixels;
 
   bool operator==(const VMonarchOptions&) const = default;
   // As above, for the configuration key `vmonarch_args`.

@@ -227,11 +227,12 @@ at::Tensor monarchrt_operator(const at::Tensor& q, const at::Tensor& k, const at
 at::Tensor vmonarch_operator(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              int64_t height, int64_t width, int64_t num_iters, double c_r_min,
                              bool recompute_first_frame, int64_t frames_per_factor,
-                             std::optional<double> softmax_scale) {
+                             c10::string_view split, std::optional<double> softmax_scale) {
   const VMonarchOptions options{.num_iters = num_iters,
                                 .c_r_min = c_r_min,
                                 .recompute_first_frame = recompute_first_frame,
-                                .frames_per_factor = frames_per_factor};
+                                .frames_per_factor = frames_per_factor,
+                                .split = attention::parse_split(split)};
   const Grid grid{frames_of("vmonarch_attention", q, height, width), height, width};
   return vmonarch_attention(q, k, v, options, grid, softmax_scale);
 }
@@ -258,7 +259,7 @@ TORCH_LIBRARY(monarch, library) {
   library.def(
       "vmonarch_attention(Tensor q, Tensor k, Tensor v, int height, int width, int num_iters=2, "
       "float c_r_min=0.1, bool recompute_first_frame=True, int frames_per_factor=1, "
-      "float? softmax_scale=None) -> Tensor",
+      "str split='f,hw', float? softmax_scale=None) -> Tensor",
       vmonarch_operator);
   library.def(
       "attention_forward(Tensor q, Tensor k, Tensor v, str label, int[] integers, float[] scalars, "

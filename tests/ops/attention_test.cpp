@@ -244,6 +244,33 @@ TEST(DenseAttention, TokensSeeThemselvesOutsideTheirRange) {
   }
 }
 
+TEST(VMonarchAttention, EverySplitMatchesReference) {
+  const Grid grid{4, 2, 3};
+  for (const char* split : {"f,hw", "fh,w", "w,fh", "hw,f", "fw,h", "h,fw"}) {
+    const VMonarchOptions options =
+        VMonarchOptions::from_json(Json{{"split", split}, {"num_iters", 2}});
+    const attention::VMonarchProblem problem{.batch = 2,
+                                             .num_heads = 2,
+                                             .head_dim = 8,
+                                             .frames = 4,
+                                             .height = 2,
+                                             .width = 3,
+                                             .split = attention::parse_split(split)};
+    const Operands wide = random_operands(2, grid.tokens(), grid.tokens(), 2, 8);
+    const at::Tensor want = at::empty_like(wide.q);
+    reference::vmonarch_forward(problem, const_view(wide.q), const_view(wide.k), const_view(wide.v),
+                                view(want));
+    on_both_paths([&] {
+      const auto run = [&](const Operands& o) {
+        return vmonarch_attention(o.q, o.k, o.v, options, grid);
+      };
+      EXPECT_LT(error(run(wide), want), 1e-12) << split;
+      EXPECT_LT(error(run(wide.to(at::kFloat)), want), 5e-6) << split;
+    });
+  }
+  EXPECT_THROW(VMonarchOptions::from_json(Json{{"split", "fh,hw"}}), Error);
+}
+
 TEST(VMonarchAttention, MatchesReference) {
   const Grid grid{4, 2, 3};
   for (const bool recompute : {false, true}) {

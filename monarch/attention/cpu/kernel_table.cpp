@@ -18,6 +18,10 @@ std::size_t dense_backward_workspace(const DenseBackwardArgs& args);
 std::int64_t dense_gradient_query_tile();
 void dense_backward(const DenseBackwardArgs& args, std::int64_t task, float* workspace);
 void store_rows(const StoreRowsArgs& args, std::int64_t first, std::int64_t last);
+void norm_rope(const NormRopeArgs& args, std::int64_t batch, std::int64_t token,
+               std::int64_t out_token, std::int64_t count);
+void norm_rope_backward(const NormRopeBackwardArgs& args, std::int64_t batch, std::int64_t token,
+                        std::int64_t count, float* grad_weight);
 
 std::size_t step_rows_workspace(const StepArgs& args);
 std::size_t step_columns_workspace(const StepArgs& args);
@@ -68,6 +72,8 @@ const Kernels kKernels{.monarch_forward_workspace = monarch_forward_workspace,
                        .step_rows = step_rows,
                        .step_columns = step_columns,
                        .step_rows_backward = step_rows_backward,
-                       .step_columns_backward = step_columns_backward};
+                       .step_columns_backward = step_columns_backward,
+                       .norm_rope = norm_rope,
+                       .norm_rope_backward = norm_rope_backward};
 
 }  // namespace monarch::attention::cpu::MONARCH_ISA

@@ -112,6 +112,33 @@ struct VMonarchForwardArgs {
   float* minus_entropy = nullptr;  // [m P]            base 2
 };
 
+inline constexpr std::int64_t kMaxNormChannels = 8192;  // of a token: two such rows on the stack
+
+// The channels H D of a token lie in one row of x, out and the gradients.
+struct NormRopeArgs {
+  Operand x;
+  Result out;
+  const float* weight = nullptr;  // [H D]; null: no norm
+  const float* rope = nullptr;    // [N, D] cos and sin of each pair; null: no rotation
+  float* inverse_rms = nullptr;   // [B, N], or null
+  std::int64_t tokens = 0;        // N
+  std::int64_t num_heads = 0;
+  std::int64_t head_dim = 0;
+  float eps = 0;
+};
+
+struct NormRopeBackwardArgs {
+  Operand x;
+  Operand grad_out;
+  Result grad_x;
+  const float* weight = nullptr;
+  const float* rope = nullptr;
+  const float* inverse_rms = nullptr;
+  std::int64_t tokens = 0;
+  std::int64_t num_heads = 0;
+  std::int64_t head_dim = 0;
+};
+
 // Everything compiled per instruction set; null where one has no kernel for an operator.
 struct Kernels {
   // Floats of scratch a thread needs.
@@ -145,6 +172,13 @@ struct Kernels {
   void (*step_columns)(const StepArgs& args, std::int64_t task, float* workspace);
   void (*step_rows_backward)(const StepArgs& args, std::int64_t task, float* workspace);
   void (*step_columns_backward)(const StepArgs& args, std::int64_t task, float* workspace);
+
+  // `count` tokens of a sample from `token` on, to out's tokens from `out_token` on.
+  void (*norm_rope)(const NormRopeArgs& args, std::int64_t batch, std::int64_t token,
+                    std::int64_t out_token, std::int64_t count);
+  // Adds to grad_weight [H D].
+  void (*norm_rope_backward)(const NormRopeBackwardArgs& args, std::int64_t batch,
+                             std::int64_t token, std::int64_t count, float* grad_weight);
 };
 
 namespace generic {

@@ -1,4 +1,4 @@
-// VMonarch attention.     i,k: factor rows (runs of frames), j,l: positions in a factor row
+// VMonarch attention.     i,k: factor rows (with split f,hw: runs of frames), j,l: positions in one
 //   aR[k,j] = Σ_i L[j,i,k] q[i,j]     cR[k,j] = Σ_i L[j,i,k]     (L = identity at the start)
 //   R [k,j,:] = softmax_l( s aR·k[k,l] / max(cR, c_r_min) )
 //   aL[k,j] = Σ_l R k[k,l]            H[k,j] = -Σ_l R log R
@@ -38,14 +38,30 @@ at::Tensor attend_head(const at::Tensor& q, const at::Tensor& k, const at::Tenso
   }
 }
 
+// The token at each position of the split; undefined where that is token order.
+at::Tensor tokens_of_positions(const attention::SplitLayout& layout, const at::Device& device) {
+  if (layout.split == attention::Split::kFramesXPixels ||
+      layout.split == attention::Split::kFrameRowsXCols)
+    return {};
+  const at::Tensor tokens = at::empty({layout.num_tokens()}, at::kLong);
+  auto* const token = tokens.data_ptr<int64_t>();
+  for (int64_t position = 0; position < layout.num_tokens(); ++position)
+    token[position] = layout.token_of_position(position);
+  return tokens.to(device);
+}
+
 }  // namespace
 
 at::Tensor vmonarch_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                               const VMonarchOptions& options, const Grid& grid, double scale) {
-  const int64_t rows = grid.frames / options.frames_per_factor;
+  const attention::SplitLayout layout{grid.frames, grid.height, grid.width,
+                                      options.frames_per_factor, options.split};
+  const int64_t rows = layout.num_rows();
+  const at::Tensor tokens = tokens_of_positions(layout, q.device());
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const auto heads = [&](const at::Tensor& t) {  // [B, N, H, D] -> [B, H, m, P, D]
-    return t.transpose(1, 2).to(type).unflatten(2, {rows, grid.tokens() / rows});
+    const at::Tensor ordered = tokens.defined() ? t.index_select(1, tokens) : t;
+    return ordered.transpose(1, 2).to(type).unflatten(2, {rows, grid.tokens() / rows});
   };
   const at::Tensor qh = heads(q), kh = heads(k), vh = heads(v);
   std::vector<at::Tensor> pieces;
@@ -58,6 +74,7 @@ at::Tensor vmonarch_attention(const at::Tensor& q, const at::Tensor& k, const at
                        .view({q.size(0), q.size(2), grid.tokens(), q.size(3)})
                        .transpose(1, 2)
                        .to(q.scalar_type());
+  if (tokens.defined()) out = out.index_select(1, at::argsort(tokens));
   if (!options.recompute_first_frame) return out;
   const int64_t first = grid.frame_tokens();
   return at::cat({dense_attention(q.narrow(1, 0, first), k, v, scale),
