@@ -16,8 +16,9 @@ if(MONARCH_FUZZ)
   target_compile_options(monarch_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(MONARCH_SANITIZE)
-  target_compile_options(monarch_options INTERFACE -fsanitize=${MONARCH_SANITIZE} -fno-omit-frame-pointer -g
+  target_compile_options(monarch_options INTERFACE -fsanitize=${MONARCH_SANITIZE} -fno-omit-frame-pointer -g1
                          -fno-sanitize-recover=all)
+  target_compile_definitions(monarch_options INTERFACE _GLIBCXX_ASSERTIONS)  # operator[] checks its index
   target_link_options(monarch_options INTERFACE -fsanitize=${MONARCH_SANITIZE})
 endif()
 
