@@ -175,64 +175,63 @@ monarch_tensor monarch_tensor_contiguous(void* data, monarch_dtype dtype, int64_
           {tokens * num_heads * head_dim, num_heads * head_dim, head_dim, 1}};
 }
 
-monarch_status monarch_attention_workspace_bytes(const monarch_attention_args* given,
+monarch_status monarch_attention_workspace_bytes(const monarch_attention_args* args,
                                                  size_t* bytes) {
   return guarded([&] {
-    const monarch_attention_args args = complete(given);
+    const monarch_attention_args own = complete(args);
     MONARCH_CHECK(bytes != nullptr, "[monarch_attention] bytes is a null pointer");
-    const Problem problem = problem_of(args);
-    *bytes = pick(args, problem, Direction::kForward).forward_workspace(problem, args.num_threads);
+    const Problem problem = problem_of(own);
+    *bytes = pick(own, problem, Direction::kForward).forward_workspace(problem, own.num_threads);
   });
 }
 
-monarch_status monarch_attention_backward_workspace_bytes(const monarch_attention_args* given,
+monarch_status monarch_attention_backward_workspace_bytes(const monarch_attention_args* args,
                                                           size_t* bytes) {
   return guarded([&] {
-    const monarch_attention_args args = complete(given);
+    const monarch_attention_args own = complete(args);
     MONARCH_CHECK(bytes != nullptr, "[monarch_attention] bytes is a null pointer");
-    const Problem problem = problem_of(args);
-    *bytes =
-        pick(args, problem, Direction::kBackward).backward_workspace(problem, args.num_threads);
+    const Problem problem = problem_of(own);
+    *bytes = pick(own, problem, Direction::kBackward).backward_workspace(problem, own.num_threads);
   });
 }
 
-monarch_status monarch_attention_forward(const monarch_attention_args* given) {
+monarch_status monarch_attention_forward(const monarch_attention_args* args) {
   return guarded([&] {
-    const monarch_attention_args args = complete(given);
-    const Problem problem = problem_of(args);
-    const ForwardTensors tensors{read_only(view(args.q, "q")), read_only(view(args.k, "k")),
-                                 read_only(view(args.v, "v")), view(args.out, "out"), args.lse};
-    pick(args, problem, Direction::kForward)
-        .forward(problem, tensors, args.num_threads, workspace(args));
+    const monarch_attention_args own = complete(args);
+    const Problem problem = problem_of(own);
+    const ForwardTensors tensors{read_only(view(own.q, "q")), read_only(view(own.k, "k")),
+                                 read_only(view(own.v, "v")), view(own.out, "out"), own.lse};
+    pick(own, problem, Direction::kForward)
+        .forward(problem, tensors, own.num_threads, workspace(own));
   });
 }
 
-monarch_status monarch_attention_backward(const monarch_attention_args* given) {
+monarch_status monarch_attention_backward(const monarch_attention_args* args) {
   return guarded([&] {
-    const monarch_attention_args args = complete(given);
-    const Problem problem = problem_of(args);
-    const BackwardTensors tensors{read_only(view(args.q, "q")),
-                                  read_only(view(args.k, "k")),
-                                  read_only(view(args.v, "v")),
-                                  read_only(view(args.out, "out")),
-                                  read_only(view(args.grad_out, "grad_out")),
-                                  view(args.grad_q, "grad_q"),
-                                  view(args.grad_k, "grad_k"),
-                                  view(args.grad_v, "grad_v"),
-                                  args.lse};
-    pick(args, problem, Direction::kBackward)
-        .backward(problem, tensors, args.num_threads, workspace(args));
+    const monarch_attention_args own = complete(args);
+    const Problem problem = problem_of(own);
+    const BackwardTensors tensors{read_only(view(own.q, "q")),
+                                  read_only(view(own.k, "k")),
+                                  read_only(view(own.v, "v")),
+                                  read_only(view(own.out, "out")),
+                                  read_only(view(own.grad_out, "grad_out")),
+                                  view(own.grad_q, "grad_q"),
+                                  view(own.grad_k, "grad_k"),
+                                  view(own.grad_v, "grad_v"),
+                                  own.lse};
+    pick(own, problem, Direction::kBackward)
+        .backward(problem, tensors, own.num_threads, workspace(own));
   });
 }
 
-monarch_status monarch_attention_write_cache(const monarch_attention_args* given,
+monarch_status monarch_attention_write_cache(const monarch_attention_args* args,
                                              const monarch_tensor* new_tokens, int64_t start,
                                              const monarch_tensor* cache) {
   return guarded([&] {
-    const monarch_attention_args args = complete(given);
+    const monarch_attention_args own = complete(args);
     MONARCH_CHECK(new_tokens != nullptr && cache != nullptr,
                   "[monarch_attention] new_tokens or cache is a null pointer");
-    const Problem problem = problem_of(args);
+    const Problem problem = problem_of(own);
     std::visit([](const auto& p) { validate(p); }, problem);
     const auto* monarch = std::get_if<MonarchProblem>(&problem);
     copy_to_block_order(monarch == nullptr ? BlockLayout{} : monarch->layout(),
@@ -240,11 +239,11 @@ monarch_status monarch_attention_write_cache(const monarch_attention_args* given
   });
 }
 
-const char* monarch_attention_implementation(const monarch_attention_args* given) {
+const char* monarch_attention_implementation(const monarch_attention_args* args) {
   const char* name = nullptr;
   guarded([&] {
-    const monarch_attention_args args = complete(given);
-    name = pick(args, problem_of(args), Direction::kForward)
+    const monarch_attention_args own = complete(args);
+    name = pick(own, problem_of(own), Direction::kForward)
                .name()
                .data();  // of an object that lives forever
   });

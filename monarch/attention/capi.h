@@ -16,6 +16,7 @@
  * it was there. Tensors are [batch, tokens, heads, head_dim] with free strides except the
  * innermost. Every function may be called from any thread.
  */
+/* C: NOLINTBEGIN(modernize-*, readability-identifier-naming) */
 #ifndef MONARCH_ATTENTION_CAPI_H_
 #define MONARCH_ATTENTION_CAPI_H_
 
@@ -132,3 +133,4 @@ const char* monarch_last_error(void);
 #endif
 
 #endif /* MONARCH_ATTENTION_CAPI_H_ */
+/* NOLINTEND(modernize-*, readability-identifier-naming) */

@@ -96,8 +96,8 @@ PaletteImage quantize(std::span<const std::uint8_t> rgb) {
     std::uint64_t count = 0;
     for (std::size_t i = boxes[b].begin; i < boxes[b].end; ++i) {
       const auto& level = cells[i].level;
-      color_of[static_cast<std::size_t>((level[0] * kLevels + level[1]) * kLevels + level[2])] =
-          static_cast<std::uint8_t>(b);
+      const int index = (level[0] * kLevels + level[1]) * kLevels + level[2];
+      color_of[static_cast<std::size_t>(index)] = static_cast<std::uint8_t>(b);
       for (std::size_t axis = 0; axis < 3; ++axis) sum[axis] += cells[i].sum[axis];
       count += cells[i].count;
     }

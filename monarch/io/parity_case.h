@@ -16,7 +16,7 @@
 
 namespace monarch::io {
 
-struct ParityCase {
+struct ParityCase {  // NOLINT(bugprone-exception-escape): moving JSON throws nothing
   std::string op;
   Json config;                    // an object
   double rel_l2_tolerance = 0.0;  // 0: exact equality

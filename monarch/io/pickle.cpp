@@ -1,5 +1,6 @@
 #include "monarch/io/pickle.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdio>
@@ -331,11 +332,9 @@ class PickleMachine {
   // (storage, storage_offset, size, stride, requires_grad, backward_hooks[, metadata])
   void call_tensor(const Items& arguments) {
     const auto numbers = [](const PickleValue* value) {
-      if (value->kind != Kind::kTuple) return false;
-      for (const PickleValue* item : value->items) {
-        if (item->kind != Kind::kInt) return false;
-      }
-      return true;
+      return value->kind == Kind::kTuple &&
+             std::ranges::all_of(value->items,
+                                 [](const PickleValue* item) { return item->kind == Kind::kInt; });
     };
     if (arguments.size() < 4 || arguments[0]->kind != Kind::kStorage ||
         arguments[1]->kind != Kind::kInt || !numbers(arguments[2]) || !numbers(arguments[3]) ||

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdio>
 #include <system_error>
+#include <utility>
 
 #include "monarch/base/error.h"
 #include "monarch/io/atomic_file.h"
@@ -19,7 +20,7 @@ bool is_frame_name(const std::string& name) {
 
 class PngFolderWriter final : public VideoWriter {
  public:
-  explicit PngFolderWriter(const VideoTarget& target) : target_(target) {
+  explicit PngFolderWriter(VideoTarget target) : target_(std::move(target)) {
     if (!target_.path.has_filename()) target_.path = target_.path.parent_path();
     MONARCH_CHECK_CODE(!fs::exists(target_.path) || fs::is_directory(target_.path), kIo,
                        "[monarch_io] cannot write frames into ", target_.path.string(),

@@ -125,6 +125,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
     return size_a != size_b ? size_a > size_b : a->name < b->name;
   });
   std::vector<std::string_view> names;
+  names.reserve(order.size());
   for (const TensorEntry* entry : order) names.push_back(entry->name);
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());

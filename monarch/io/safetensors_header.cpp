@@ -20,10 +20,12 @@ class HeaderEvents {
       : header_(header), where_(where) {}
 
   bool null() { reject("null"); }
-  bool boolean(bool) { reject("a bool"); }
-  bool number_float(double, const std::string&) { reject("a fraction or too large a number"); }
+  bool boolean(bool /*value*/) { reject("a bool"); }
+  bool number_float(double /*value*/, const std::string& /*text*/) {
+    reject("a fraction or too large a number");
+  }
   bool number_integer(std::int64_t value) { reject(str_cat("the negative number ", value)); }
-  bool binary(std::vector<std::uint8_t>&) { reject("binary data"); }
+  bool binary(std::vector<std::uint8_t>& /*value*/) { reject("binary data"); }
 
   bool number_unsigned(std::uint64_t value) {
     if (state_ == State::kShape) {
@@ -57,7 +59,7 @@ class HeaderEvents {
     return true;
   }
 
-  bool start_object(std::size_t) {
+  bool start_object(std::size_t /*elements*/) {
     if (state_ == State::kStart) {
       state_ = State::kTop;
     } else if (state_ == State::kTop) {
@@ -78,7 +80,7 @@ class HeaderEvents {
     return true;
   }
 
-  bool start_array(std::size_t) {
+  bool start_array(std::size_t /*elements*/) {
     if (state_ == State::kTensor && key_ == "shape") {
       state_ = State::kShape;
     } else if (state_ == State::kTensor && key_ == "data_offsets") {
@@ -109,7 +111,8 @@ class HeaderEvents {
     return true;
   }
 
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) {
+  bool parse_error(std::size_t position, const std::string& /*token*/,
+                   const nlohmann::detail::exception& /*e*/) {
     fail(ErrorCode::kCorrupt, "[monarch_io] ", where_,
          ": the header is not valid JSON in UTF-8 (at its byte ", position, ")");
   }

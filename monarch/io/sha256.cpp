@@ -53,7 +53,7 @@ void Sha256::block(const std::byte* bytes) {
 }
 
 void Sha256::update(std::span<const std::byte> bytes) {
-  std::size_t filled = length_ % 64;
+  const std::size_t filled = length_ % 64;
   length_ += bytes.size();
   if (filled > 0) {
     const std::size_t taken = std::min(64 - filled, bytes.size());
@@ -61,7 +61,6 @@ void Sha256::update(std::span<const std::byte> bytes) {
     bytes = bytes.subspan(taken);
     if (filled + taken < 64) return;
     block(buffer_.data());
-    filled = 0;
   }
   for (; bytes.size() >= 64; bytes = bytes.subspan(64)) block(bytes.data());
   std::copy(bytes.begin(), bytes.end(), buffer_.begin());

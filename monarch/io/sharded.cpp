@@ -72,6 +72,7 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
 
 std::vector<std::shared_ptr<const Checkpoint>> open_all(const std::vector<fs::path>& paths) {
   std::vector<std::shared_ptr<const Checkpoint>> shards;
+  shards.reserve(paths.size());
   for (const fs::path& path : paths) shards.push_back(open_checkpoint(path));
   return shards;
 }

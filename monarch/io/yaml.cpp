@@ -44,7 +44,7 @@ class Converter {
   }
 
  private:
-  Json scalar(const YAML::Node& node, const std::string& tag) const {
+  static Json scalar(const YAML::Node& node, const std::string& tag) {
     const std::string& text = node.Scalar();
     return tag == "!" || tag == "tag:yaml.org,2002:str" ? Json(text) : plain_yaml_scalar(text);
   }

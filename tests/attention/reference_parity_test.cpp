@@ -79,7 +79,7 @@ class Intermediates {
     const bool heads_last =
         matrix.cols == problem_.head_dim && tensor.shape().back() == matrix.cols &&
         (name.find("aL") != std::string::npos || name.find("aR") != std::string::npos ||
-         name.find("Y") != std::string::npos);
+         name.find('Y') != std::string::npos);
     const std::int64_t heads = problem_.num_heads;
     for (std::int64_t row = 0; row < matrix.rows; ++row) {
       for (std::int64_t col = 0; col < matrix.cols; ++col) {

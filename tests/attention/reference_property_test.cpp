@@ -59,7 +59,7 @@ DenseProblem dense_of(const MonarchProblem& p) {
 }
 
 const std::vector<MonarchProblem>& shapes() {
-  static const std::vector<MonarchProblem> kShapes{
+  static const std::vector<MonarchProblem> all{
       {.head_dim = 1},
       {.head_dim = 3, .q_frames = 1, .kv_frames = 2, .height = 1, .width = 1},
       {.batch = 2,
@@ -87,7 +87,7 @@ const std::vector<MonarchProblem>& shapes() {
        .num_iters = 3,
        .softmax_scale = 0.9},
   };
-  return kShapes;
+  return all;
 }
 
 TEST(MonarchReference, ConstantValuesComeBack) {

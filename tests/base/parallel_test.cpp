@@ -39,6 +39,7 @@ TEST(ParallelFor, PassesExceptionsOn) {
 TEST(ParallelFor, NestsAndServesSeveralCallers) {
   std::atomic<int> count{0};
   std::vector<std::thread> callers;
+  callers.reserve(4);
   for (int caller = 0; caller < 4; ++caller) {
     callers.emplace_back([&] {
       for (int round = 0; round < 20; ++round) {

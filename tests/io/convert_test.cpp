@@ -38,7 +38,7 @@ TEST(Convert, ChangesFloatingTypesAndNames) {
   options.rename = {{"model.a", "a"}, {"drop", ""}};
   convert_checkpoint(*open_checkpoint(folder / "x.safetensors"), folder / "y.safetensors", options);
   const auto file = open_checkpoint(folder / "y.safetensors");
-  ASSERT_EQ(file->tensors().size(), 2u);
+  ASSERT_EQ(file->tensors().size(), 2U);
   EXPECT_EQ(file->find("a")->dtype, DType::kBF16);
   // 1 + 2^-8 lies in the middle and goes to the even neighbour.
   EXPECT_EQ(to_doubles(*file->find("a")), (std::vector<double>{1, -2.5, 1}));
@@ -62,7 +62,7 @@ TEST(Convert, SaysWhatIsWrong) {
       ErrorCode::kInvalidArgument, {"cannot convert to I8"});
   expect_error([&] { convert_checkpoint(*file, folder / "y.bin"); }, ErrorCode::kInvalidArgument,
                {"y.bin", ".safetensors, .pt or .pth"});
-  EXPECT_EQ(folder.num_files(), 1u);
+  EXPECT_EQ(folder.num_files(), 1U);
 }
 
 TEST(Sha256, KnownValues) {

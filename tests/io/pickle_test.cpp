@@ -37,11 +37,11 @@ TEST(Pickle, Containers) {
       "es."s);
   const PickleValue& root = pickle.root();
   ASSERT_EQ(root.kind, Kind::kDict);
-  ASSERT_EQ(root.items.size(), 2u);
+  ASSERT_EQ(root.items.size(), 2U);
   EXPECT_EQ(root.items[0]->text, "a");
   const PickleValue& list = *root.items[1];
   ASSERT_EQ(list.kind, Kind::kList);
-  ASSERT_EQ(list.items.size(), 2u);
+  ASSERT_EQ(list.items.size(), 2U);
   EXPECT_EQ(list.items[1]->kind, Kind::kTuple);
   EXPECT_EQ(list.items[1]->items[1]->kind, Kind::kNone);
 }

@@ -26,10 +26,10 @@ TEST(Safetensors, RoundTrip) {
   const OwnedTensor<float> empty("empty", DType::kF32, {0, 4}, {});
   const std::vector<TensorEntry> entries = {b.entry, a.entry, scalar.entry, empty.entry};
   write_safetensors(folder / "x.safetensors", entries, {{"format", "pt"}, {"note", "ünï \"q\""}});
-  EXPECT_EQ(folder.num_files(), 1u);
+  EXPECT_EQ(folder.num_files(), 1U);
 
   const auto file = open_safetensors(folder / "x.safetensors");
-  ASSERT_EQ(file->tensors().size(), 4u);
+  ASSERT_EQ(file->tensors().size(), 4U);
   EXPECT_EQ(file->metadata().at("note"), "ünï \"q\"");
   EXPECT_EQ(file->find("missing"), nullptr);
   EXPECT_EQ(to_doubles(*file->find("a")), (std::vector<double>{1, 2, 3, 4, 5, 6}));
@@ -37,7 +37,7 @@ TEST(Safetensors, RoundTrip) {
   EXPECT_EQ(to_int64s(*file->find("scalar")), (std::vector<std::int64_t>{-7}));
   EXPECT_EQ(file->find("empty")->shape, (std::vector<std::int64_t>{0, 4}));
   for (const TensorEntry& tensor : file->tensors()) {
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % dtype_size(tensor.dtype), 0u);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % dtype_size(tensor.dtype), 0U);
   }
   // The same content in another order gives the same bytes.
   const std::vector<TensorEntry> other = {a.entry, empty.entry, b.entry, scalar.entry};
@@ -151,7 +151,7 @@ TEST(Safetensors, WriterRejectsBadEntries) {
       },
       ErrorCode::kInvalidArgument, {"'b' F32 [3] needs 12 bytes, but 8 were given"});
   expect_error([&] { write({reserved.entry}); }, ErrorCode::kInvalidArgument, {"__metadata__"});
-  EXPECT_EQ(folder.num_files(), 0u);
+  EXPECT_EQ(folder.num_files(), 0U);
 }
 
 TEST(Safetensors, FailedWriteKeepsWhatWasThere) {
@@ -172,7 +172,7 @@ TEST(Safetensors, FailedWriteKeepsWhatWasThere) {
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   std::signal(SIGXFSZ, handler);
   EXPECT_EQ(read_raw(path), "before");
-  EXPECT_EQ(folder.num_files(), 1u);
+  EXPECT_EQ(folder.num_files(), 1U);
 }
 
 TEST(Safetensors, WriterNamesTheFolder) {

@@ -19,7 +19,7 @@ TEST(Sharded, MergesInNameOrder) {
   write_one(folder / "m-00001-of-00002.safetensors", "c", 1);
   write_raw(folder / ".m.part.safetensors", "unfinished");
   const auto merged = open_checkpoint(folder.path());
-  ASSERT_EQ(merged->tensors().size(), 2u);
+  ASSERT_EQ(merged->tensors().size(), 2U);
   EXPECT_EQ(merged->tensors()[0].name, "c");
   EXPECT_EQ(to_doubles(*merged->find("b")), std::vector<double>{2});
 }
@@ -32,7 +32,7 @@ TEST(Sharded, FollowsTheIndex) {
   write_raw(folder / "m.safetensors.index.json",
             R"({"metadata":{},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}})");
   const auto merged = open_checkpoint(folder.path());
-  ASSERT_EQ(merged->tensors().size(), 2u);
+  ASSERT_EQ(merged->tensors().size(), 2U);
   EXPECT_EQ(to_doubles(*merged->find("a")), std::vector<double>{1});
 }
 

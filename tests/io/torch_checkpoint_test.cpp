@@ -77,7 +77,7 @@ TEST(TorchCheckpoint, ReadsAFileOfTorch) {
   const auto path =
       std::filesystem::path(MONARCH_SOURCE_DIR) / "tests" / "fixtures" / "io" / "model.pt";
   const auto file = open_checkpoint(path);
-  ASSERT_EQ(file->tensors().size(), 15u);
+  ASSERT_EQ(file->tensors().size(), 15U);
   const TensorEntry* tensor = file->find("generator.model.patch_embedding.weight");
   ASSERT_NE(tensor, nullptr);
   EXPECT_EQ(tensor->shape, (std::vector<std::int64_t>{6, 4, 1, 2, 2}));
@@ -95,16 +95,16 @@ TEST(TorchCheckpoint, RoundTrip) {
   const std::vector<TensorEntry> entries = {a.entry, b.entry, c.entry, empty.entry};
   const std::vector<std::string> groups = {"gen"};
   write_torch(folder / "x.pt", entries, groups);
-  EXPECT_EQ(folder.num_files(), 1u);
+  EXPECT_EQ(folder.num_files(), 1U);
   const auto file = open_checkpoint(folder / "x.pt");
-  ASSERT_EQ(file->tensors().size(), 4u);
+  ASSERT_EQ(file->tensors().size(), 4U);
   EXPECT_EQ(to_doubles(*file->find("gen.model.a")), (std::vector<double>{1, 2, 3, 4, 5, 6}));
   EXPECT_EQ(to_doubles(*file->find("gen.b")), (std::vector<double>{1, 2}));
   EXPECT_EQ(to_int64s(*file->find("c")), (std::vector<std::int64_t>{-7}));
   EXPECT_EQ(file->find("empty")->shape, (std::vector<std::int64_t>{0, 3}));
   EXPECT_EQ(file->metadata().at("groups"), R"(["gen"])");
   for (const TensorEntry& tensor : file->tensors()) {
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % dtype_size(tensor.dtype), 0u);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % dtype_size(tensor.dtype), 0U);
   }
   file->check_integrity();
 }
@@ -124,7 +124,7 @@ TEST(TorchCheckpoint, WriterRejectsWhatTorchCannotHold) {
         write({wrong.entry, wrong.entry});
       },
       ErrorCode::kInvalidArgument, {"names two tensors"});
-  EXPECT_EQ(folder.num_files(), 0u);
+  EXPECT_EQ(folder.num_files(), 0U);
 }
 
 TEST(TorchCheckpoint, StridesSharingAndValues) {
@@ -248,7 +248,7 @@ TEST(OpenCheckpoint, ExplainsForeignFiles) {
   expect_text("version https://git-lfs.github.com/spec/v1\noid", ErrorCode::kCorrupt,
               "Git LFS pointer");
   expect_text("<!DOCTYPE html><html>", ErrorCode::kCorrupt, "web page");
-  expect_text("GGUF\3\0\0\0", ErrorCode::kUnsupported, "GGUF");
+  expect_text("GGUF\3\0\0\0"s, ErrorCode::kUnsupported, "GGUF");
   expect_text("PK\3\4 rest is missing", ErrorCode::kCorrupt, "truncated");
 }
 

@@ -54,9 +54,9 @@ class VideoTest : public testing::Test {
 TEST_F(VideoTest, Mp4RoundTrip) {
   const auto path = folder_ / "a:b.mp4";
   write_frames(path, 5);
-  EXPECT_EQ(folder_.num_files(), 1u);
+  EXPECT_EQ(folder_.num_files(), 1U);
   const Video video = read_video(path);
-  ASSERT_EQ(video.frames.size(), 5u);
+  ASSERT_EQ(video.frames.size(), 5U);
   EXPECT_EQ(video.width, kWidth);
   EXPECT_EQ(video.height, kHeight);
   EXPECT_NEAR(video.fps, 16, 1e-6);
@@ -64,7 +64,7 @@ TEST_F(VideoTest, Mp4RoundTrip) {
   for (int i = 0; i < 5; ++i) {
     EXPECT_LT(mean_difference(video.frames[static_cast<std::size_t>(i)], frame(i)), 4.0) << i;
   }
-  EXPECT_EQ(read_video(path, 2).frames.size(), 2u);
+  EXPECT_EQ(read_video(path, 2).frames.size(), 2U);
   // Browsers start playing when the index stands before the frames.
   const std::string bytes = read_raw(path);
   EXPECT_LT(bytes.find("moov"), bytes.find("mdat"));
@@ -80,7 +80,7 @@ TEST_F(VideoTest, GifRoundTrip) {
   const auto path = folder_ / "x.gif";
   write_frames(path, 3);
   const Video video = read_video(path);
-  ASSERT_EQ(video.frames.size(), 3u);
+  ASSERT_EQ(video.frames.size(), 3U);
   for (int i = 0; i < 3; ++i) {
     EXPECT_LT(mean_difference(video.frames[static_cast<std::size_t>(i)], frame(i)), 1.5) << i;
   }
@@ -113,7 +113,7 @@ TEST_F(VideoTest, UnfinishedOrFailedWritesLeaveNothing) {
     expect_error([&] { writer->write(std::vector<std::uint8_t>(5)); }, ErrorCode::kInvalidArgument,
                  {"a frame of 64x48 needs 9216 bytes, but 5 were given"});
   }
-  EXPECT_EQ(folder_.num_files(), 1u);
+  EXPECT_EQ(folder_.num_files(), 1U);
   EXPECT_EQ(read_raw(folder_ / "x.mp4"), "before");
 
   struct rlimit before = {};
@@ -126,7 +126,7 @@ TEST_F(VideoTest, UnfinishedOrFailedWritesLeaveNothing) {
                {"cannot write", "x.mp4", "File too large"});
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   std::signal(SIGXFSZ, handler);
-  EXPECT_EQ(folder_.num_files(), 1u);
+  EXPECT_EQ(folder_.num_files(), 1U);
   EXPECT_EQ(read_raw(folder_ / "x.mp4"), "before");
 }
 
@@ -151,7 +151,7 @@ TEST(PngFolder, ReplacesAnEarlierVideo) {
   write_frames(folder / "frames", 4);
   write_raw(folder / "frames/notes.txt", "mine");
   write_frames(folder / "frames/", 2);
-  EXPECT_EQ(folder.num_files(), 1u);
+  EXPECT_EQ(folder.num_files(), 1U);
   std::vector<std::string> names;
   for (const auto& item : std::filesystem::directory_iterator(folder / "frames")) {
     names.push_back(item.path().filename().string());
@@ -171,7 +171,7 @@ TEST(Palette, KeepsFewColoursExactly) {
   const PaletteImage image = quantize(rgb);
   for (std::size_t i = 0; i < 250; ++i) {
     const std::uint32_t color = image.colors[image.indices[i]];
-    EXPECT_EQ(color >> 24, 0xFFu);
+    EXPECT_EQ(color >> 24, 0xFFU);
     EXPECT_EQ(color >> 16 & 0xFF, rgb[3 * i]);
     EXPECT_EQ(color >> 8 & 0xFF, rgb[3 * i + 1]);
     EXPECT_EQ(color & 0xFF, rgb[3 * i + 2]);

@@ -62,7 +62,7 @@ inline std::string zip_file(const std::vector<ZipPart>& parts) {
     directory += part.name;
     append_number(out, zip::kLocalHeader);
     append_number(out, std::uint16_t{20});
-    out += common + part.name + stored;
+    out.append(common).append(part.name).append(stored);
   }
   const std::size_t begin = out.size();
   out += directory;

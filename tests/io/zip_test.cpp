@@ -31,7 +31,7 @@ TEST(Zip, ReadsWhatTheWriterWrites) {
   file.commit();
   const std::string text = read_raw(folder / "x.zip");
   const ZipReader reader(bytes_of(text), "x.zip");
-  ASSERT_EQ(reader.entries().size(), 2u);
+  ASSERT_EQ(reader.entries().size(), 2U);
   const ZipEntry* one = reader.find("a/one");
   EXPECT_EQ(text_of(one->bytes), "hello");
   EXPECT_EQ((one->bytes.data() - bytes_of(text).data()) % 64, 0);
@@ -51,7 +51,7 @@ TEST(Zip, AcceptsAComment) {
   std::string file = zip_file({{"a", "1"}});
   file[file.size() - 2] = 3;
   file += "abc";
-  EXPECT_EQ(ZipReader(bytes_of(file), "x.zip").entries().size(), 1u);
+  EXPECT_EQ(ZipReader(bytes_of(file), "x.zip").entries().size(), 1U);
 }
 
 TEST(Zip, RejectsBombs) {
@@ -59,6 +59,7 @@ TEST(Zip, RejectsBombs) {
   expect_rejected(zip_file({{"a", content, true, 4000000000}}), ErrorCode::kCorrupt,
                   {"zip bomb", "claim to inflate to more than 64.0 MB"});
   std::vector<ZipPart> many;
+  many.reserve(40);
   for (int i = 0; i < 40; ++i) many.push_back({std::to_string(i), content, true, 2000000});
   expect_rejected(zip_file(many), ErrorCode::kCorrupt, {"zip bomb"});
   // A true size above the claimed one is noticed one byte too late at most.

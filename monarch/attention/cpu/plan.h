@@ -77,7 +77,7 @@ constexpr std::int64_t row_floats(std::int64_t head_dim) { return (head_dim + 15
 // Heads to work on at once where each gives `tasks` to a loop: enough for two tasks a thread, so
 // that memory, which is linear in them, does not grow with their number.
 constexpr std::int64_t heads_at_once(std::int64_t heads, std::int64_t tasks, int num_threads) {
-  const std::int64_t wanted = (2 * num_threads + tasks - 1) / tasks;
+  const std::int64_t wanted = (2 * std::int64_t{num_threads} + tasks - 1) / tasks;
   return wanted < heads ? wanted : heads;
 }
 

@@ -119,7 +119,7 @@ void Steps::run_rows(const ParallelLoop& loop, int num_threads, const StepArgs& 
 
 void Steps::run_columns(const ParallelLoop& loop, int num_threads, const StepArgs& args,
                         std::int64_t units, const ScratchSpace& scratch,
-                        void (*kernel)(const StepArgs&, std::int64_t, float*)) const {
+                        void (*kernel)(const StepArgs&, std::int64_t, float*)) {
   const std::int64_t runs = (args.cols + kStepColumns - 1) / kStepColumns;
   loop(num_threads, units * runs,
        [&](std::int64_t task, int thread) { kernel(args, task, scratch.of(thread)); });

@@ -54,9 +54,9 @@ class Steps {
   void set_arrays(StepArgs& args, std::int64_t iteration, float* arrays) const;
   void run_rows(const ParallelLoop& loop, int num_threads, const StepArgs& args, std::int64_t units,
                 const ScratchSpace& scratch) const;
-  void run_columns(const ParallelLoop& loop, int num_threads, const StepArgs& args,
-                   std::int64_t units, const ScratchSpace& scratch,
-                   void (*kernel)(const StepArgs&, std::int64_t, float*)) const;
+  static void run_columns(const ParallelLoop& loop, int num_threads, const StepArgs& args,
+                          std::int64_t units, const ScratchSpace& scratch,
+                          void (*kernel)(const StepArgs&, std::int64_t, float*));
 
   const Kernels& kernels_;
   std::int64_t num_iters_;
