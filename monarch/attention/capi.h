@@ -25,9 +25,12 @@
 
 #ifdef __cplusplus
 extern "C" {
+#define MONARCH_ENUM_OF_INT : int /* then any number a caller stores may be read, and refused */
+#else
+#define MONARCH_ENUM_OF_INT
 #endif
 
-typedef enum monarch_status {
+typedef enum monarch_status MONARCH_ENUM_OF_INT {
   MONARCH_OK = 0,
   MONARCH_INVALID_ARGUMENT = 1, /* the caller can fix it; monarch_last_error() says how */
   MONARCH_UNSUPPORTED = 2, /* well formed, but not something this build or implementation does */
@@ -35,14 +38,14 @@ typedef enum monarch_status {
   MONARCH_INTERNAL = 4
 } monarch_status;
 
-typedef enum monarch_dtype {
+typedef enum monarch_dtype MONARCH_ENUM_OF_INT {
   MONARCH_DTYPE_F32 = 0,
   MONARCH_DTYPE_BF16 = 1,
   MONARCH_DTYPE_F16 = 2,
   MONARCH_DTYPE_F64 = 3 /* the reference only */
 } monarch_dtype;
 
-typedef enum monarch_preset {
+typedef enum monarch_preset MONARCH_ENUM_OF_INT {
   MONARCH_PRESET_DENSE = 0,
   MONARCH_PRESET_MONARCHRT = 1,
   MONARCH_PRESET_VMONARCH = 2
@@ -128,6 +131,7 @@ const char* monarch_attention_implementation(const monarch_attention_args* args)
  * the first. */
 const char* monarch_last_error(void);
 
+#undef MONARCH_ENUM_OF_INT
 #ifdef __cplusplus
 }
 #endif
