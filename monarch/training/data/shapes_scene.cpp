@@ -58,7 +58,7 @@ float place_still(float low, float extent, float margin, ShapesRng& rng) {
 
 float radius_of(ShapeSize size) {
   switch (size) {
-    case ShapeSize::kSmall: return 13.0F;
+    case ShapeSize::kSmall: return 16.0F;  // through the VAE a smaller star is a pentagon
     case ShapeSize::kMedium: return 20.0F;
     case ShapeSize::kLarge: return 28.0F;
   }
