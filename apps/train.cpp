@@ -104,6 +104,10 @@ void add_train(CLI::App& app) {
       ->add_option("--clip-steps", a->options.clip_steps,
                    "dit: steps after those, on three latent frames")
       ->capture_default_str();
+  command
+      ->add_option("--latent-noise", a->options.latent_noise,
+                   "vae: noise that the decoder learns to bear; less gives sharper outlines")
+      ->capture_default_str();
   command->add_option("--base", a->base,
                       "a model folder; what is not in --out is taken from it (models/shapes)");
   command->add_option(

@@ -147,6 +147,7 @@ TrainingResult train_vae_stage(const ShapesStageOptions& options) {
                     .batch = options.batch > 0 ? options.batch : 4,
                     .crop = options.crop,
                     .frames = options.frames,
+                    .latent_noise = options.latent_noise,
                     .seed = options.seed,
                     .decoder_only = options.decoder_only},
                    initial(options, "vae", "ema."));

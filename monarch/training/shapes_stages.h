@@ -28,6 +28,7 @@ struct ShapesStageOptions {
   std::function<bool()> stop;
 
   bool decoder_only = false;       // vae: train the decoder of `init` and leave the encoder
+  double latent_noise = 0.2;       // vae: deviation of the noise that the decoder learns to bear
   int crop = 32;                   // vae: pixels of a square clip
   int64_t statistics_videos = 24;  // vae: from which the latents' mean and deviation are measured
   int frames = 21;                 // vae, dit: pixel frames, 1 + 4n
