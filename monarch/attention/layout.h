@@ -93,7 +93,7 @@ struct SplitLayout {
   }
   constexpr std::int64_t num_cols() const { return num_tokens() / num_rows(); }  // P: j, l
 
-  constexpr std::int64_t token_of_position(std::int64_t position) const {
+  [[gnu::always_inline]] constexpr std::int64_t token_of_position(std::int64_t position) const {
     // Extents of the position's coordinates, slowest first, and the token stride of each.
     struct Axis {
       std::int64_t extent;
