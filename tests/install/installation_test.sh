@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# installation_test.sh BUILD_DIR CC CXX: installs the operator library, moves the installation, then builds and runs the
+# installation_test.sh BUILD_DIR GENERATOR CC CXX: installs the operator library, moves the installation, then builds and runs the
 # examples against it through CMake and through pkg-config.
 set -euo pipefail
-build=$1 cc=$2 cxx=$3
+build=$1 cc=$3 cxx=$4
+export CMAKE_GENERATOR=$2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
