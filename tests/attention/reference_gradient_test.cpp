@@ -47,8 +47,8 @@ Tensor differences(Tensor& x, const std::function<double()>& evaluate) {
 }
 
 template <typename Problem, typename Backward>
-void check(const Problem& p, std::int64_t q_tokens, std::int64_t kv_tokens, double q_factor,
-           const Forward& forward, const Backward& backward) {
+void check_gradients(const Problem& p, std::int64_t q_tokens, std::int64_t kv_tokens,
+                     double q_factor, const Forward& forward, const Backward& backward) {
   Tensor q = random_tensor({p.batch, q_tokens, p.num_heads, p.head_dim}, DType::kF64, 11, q_factor);
   Tensor k = random_tensor({p.batch, kv_tokens, p.num_heads, p.head_dim}, DType::kF64, 12);
   Tensor v = random_tensor({p.batch, kv_tokens, p.num_heads, p.head_dim}, DType::kF64, 13);
@@ -66,13 +66,13 @@ void check(const Problem& p, std::int64_t q_tokens, std::int64_t kv_tokens, doub
   }
 }
 
-void check(const MonarchProblem& p, double q_factor = 1.0) {
+void check_gradients(const MonarchProblem& p, double q_factor = 1.0) {
   const Forward forward = [&](const Tensor& q, const Tensor& k, const Tensor& v) {
     Tensor out(q.shape(), DType::kF64);
     reference::monarch_forward(p, q.view(), k.view(), v.view(), out.view());
     return out;
   };
-  check(p, p.q_tokens(), p.kv_tokens(), q_factor, forward, reference::monarch_backward);
+  check_gradients(p, p.q_tokens(), p.kv_tokens(), q_factor, forward, reference::monarch_backward);
 }
 
 TEST(DenseGradient, MatchesDifferences) {
@@ -89,53 +89,54 @@ TEST(DenseGradient, MatchesDifferences) {
       reference::dense_forward(p, q.view(), k.view(), v.view(), out.view());
       return out;
     };
-    check(p, 6, 6, 1.0, forward, reference::dense_backward);
+    check_gradients(p, 6, 6, 1.0, forward, reference::dense_backward);
   }
 }
 
 TEST(MonarchGradient, MatchesDifferences) {
-  check({.head_dim = 1});
-  check({.batch = 2,
-         .num_heads = 2,
-         .head_dim = 3,
-         .q_frames = 1,
-         .kv_frames = 2,
-         .height = 2,
-         .width = 3});
-  check({.head_dim = 3,
-         .q_frames = 2,
-         .kv_frames = 2,
-         .height = 2,
-         .width = 6,
-         .f_tied = 2,
-         .h_reduce = 2,
-         .w_reduce = 2,
-         .softmax_scale = 0.7});
-  check({.head_dim = 3,
-         .q_frames = 2,
-         .kv_frames = 2,
-         .height = 3,
-         .width = 2,
-         .kv_block_order = true});
-  check({.head_dim = 2,
-         .q_frames = 4,
-         .kv_frames = 4,
-         .height = 2,
-         .width = 2,
-         .block_causal_size = 8});
+  check_gradients({.head_dim = 1});
+  check_gradients({.batch = 2,
+                   .num_heads = 2,
+                   .head_dim = 3,
+                   .q_frames = 1,
+                   .kv_frames = 2,
+                   .height = 2,
+                   .width = 3});
+  check_gradients({.head_dim = 3,
+                   .q_frames = 2,
+                   .kv_frames = 2,
+                   .height = 2,
+                   .width = 6,
+                   .f_tied = 2,
+                   .h_reduce = 2,
+                   .w_reduce = 2,
+                   .softmax_scale = 0.7});
+  check_gradients({.head_dim = 3,
+                   .q_frames = 2,
+                   .kv_frames = 2,
+                   .height = 3,
+                   .width = 2,
+                   .kv_block_order = true});
+  check_gradients({.head_dim = 2,
+                   .q_frames = 4,
+                   .kv_frames = 4,
+                   .height = 2,
+                   .width = 2,
+                   .block_causal_size = 8});
 }
 
 TEST(MonarchGradient, MatchesDifferencesOverIterations) {
-  check({.head_dim = 3, .q_frames = 1, .kv_frames = 2, .height = 3, .width = 2, .num_iters = 2});
-  check({.head_dim = 3,
-         .q_frames = 2,
-         .kv_frames = 2,
-         .height = 2,
-         .width = 2,
-         .f_tied = 2,
-         .num_iters = 3});
-  check({.head_dim = 3, .q_frames = 1, .kv_frames = 2, .height = 1, .width = 3, .num_iters = 3},
-        2.0);
+  check_gradients(
+      {.head_dim = 3, .q_frames = 1, .kv_frames = 2, .height = 3, .width = 2, .num_iters = 2});
+  check_gradients({.head_dim = 3,
+                   .q_frames = 2,
+                   .kv_frames = 2,
+                   .height = 2,
+                   .width = 2,
+                   .f_tied = 2,
+                   .num_iters = 3});
+  check_gradients(
+      {.head_dim = 3, .q_frames = 1, .kv_frames = 2, .height = 1, .width = 3, .num_iters = 3}, 2.0);
 }
 
 // H is constant: the forward to difference is one whose L half adds the entropies of the
@@ -200,7 +201,7 @@ Tensor vmonarch_with_entropy(const VMonarchProblem& p, const Tensor& q, const Te
   return out;
 }
 
-void check(const VMonarchProblem& p, double q_factor = 1.0) {
+void check_gradients(const VMonarchProblem& p, double q_factor = 1.0) {
   const std::int64_t tokens = p.num_tokens();
   const Tensor q0 = random_tensor({1, tokens, 1, p.head_dim}, DType::kF64, 11, q_factor);
   const Tensor k0 = random_tensor({1, tokens, 1, p.head_dim}, DType::kF64, 12);
@@ -215,26 +216,28 @@ void check(const VMonarchProblem& p, double q_factor = 1.0) {
   const Tensor v0 = random_tensor({1, tokens, 1, p.head_dim}, DType::kF64, 13);
   reference::vmonarch_forward(p, q0.view(), k0.view(), v0.view(), out.view());
   ASSERT_LT(relative_error(forward(q0, k0, v0), out), 1e-12);  // the stand-in is the forward
-  check(p, tokens, tokens, q_factor, forward, reference::vmonarch_backward);
+  check_gradients(p, tokens, tokens, q_factor, forward, reference::vmonarch_backward);
 }
 
 TEST(VMonarchGradient, MatchesDifferencesWithTheEntropyHeldConstant) {
-  check({.head_dim = 3,
-         .frames = 3,
-         .height = 2,
-         .width = 2,
-         .num_iters = 1,
-         .recompute_first_frame = false});
-  check({.head_dim = 3, .frames = 3, .height = 2, .width = 2, .num_iters = 2});
-  check({.head_dim = 3,
-         .frames = 4,
-         .height = 1,
-         .width = 3,
-         .num_iters = 3,
-         .frames_per_factor = 2});
-  check({.head_dim = 2, .frames = 2, .height = 2, .width = 3, .split = Split::kRowsXFrameCols});
+  check_gradients({.head_dim = 3,
+                   .frames = 3,
+                   .height = 2,
+                   .width = 2,
+                   .num_iters = 1,
+                   .recompute_first_frame = false});
+  check_gradients({.head_dim = 3, .frames = 3, .height = 2, .width = 2, .num_iters = 2});
+  check_gradients({.head_dim = 3,
+                   .frames = 4,
+                   .height = 1,
+                   .width = 3,
+                   .num_iters = 3,
+                   .frames_per_factor = 2});
+  check_gradients(
+      {.head_dim = 2, .frames = 2, .height = 2, .width = 3, .split = Split::kRowsXFrameCols});
   // Sharp attention: some c_R fall below the clamp.
-  check({.head_dim = 3, .frames = 4, .height = 1, .width = 2, .num_iters = 3, .c_r_min = 0.4}, 4.0);
+  check_gradients(
+      {.head_dim = 3, .frames = 4, .height = 1, .width = 2, .num_iters = 3, .c_r_min = 0.4}, 4.0);
 }
 
 }  // namespace
