@@ -174,6 +174,7 @@ pipelines::GenerationOptions model_options(const EvaluateArguments& a) {
 void evaluate_model(const EvaluateArguments& a, const std::vector<Caption>& captions,
                     pipelines::GenerationOptions options, pipelines::AttentionPreset attention) {
   options.attention = attention;
+  options.attention_rules.clear();
   options.monarch.enable = attention == pipelines::AttentionPreset::kMonarchRt;
   pipelines::WanSystem system(a.model);
   std::vector<evaluation::ShapesAnalysis> analyses;

@@ -18,6 +18,7 @@
 #include "monarch/models/wan/model_folder.h"
 #include "monarch/ops/usage.h"
 #include "monarch/pipelines/generate.h"
+#include "monarch/pipelines/run_config.h"
 
 namespace monarch::apps {
 namespace {

@@ -127,7 +127,9 @@ double monarch_attention_backward_flop(const ops::Grid& q_grid, const ops::Grid&
 double vmonarch_attention_flop(const ops::Grid& grid, const ops::VMonarchOptions& options,
                                double heads, double head_dim) {
   const auto tokens = static_cast<double>(grid.tokens());
-  const auto rows = static_cast<double>(grid.frames / options.frames_per_factor);
+  const attention::SplitLayout layout{grid.frames, grid.height, grid.width,
+                                      options.frames_per_factor, options.split};
+  const auto rows = static_cast<double>(layout.num_rows());
   const double cols = tokens / rows;
   // R and a_L each iteration, Y after the last: products of a factor row's P x P x D. The scores of
   // L each iteration, then a_R or the output: P products of m x m x D.
@@ -143,19 +145,41 @@ double vmonarch_attention_flop(const ops::Grid& grid, const ops::VMonarchOptions
 
 namespace {
 
+double self_attention_flop(const models::HeadAttention& attention, const ops::Grid& grid,
+                           const ops::Grid& kv_grid, double heads, double head_dim) {
+  switch (attention.kind) {
+    case models::AttentionKind::kMonarch:
+      return monarch_attention_flop(grid, kv_grid, attention.monarch, heads, head_dim);
+    case models::AttentionKind::kVMonarch:
+      return vmonarch_attention_flop(grid, attention.vmonarch, heads, head_dim);
+    case models::AttentionKind::kDense: break;
+  }
+  return dense_attention_flop(static_cast<double>(grid.tokens()),
+                              static_cast<double>(kv_grid.tokens()), heads, head_dim);
+}
+
 // Without the keys and values of the text.
-double layer_flop(const models::WanConfig& config, const ops::Grid& grid,
-                  const ops::Grid& kv_grid) {
+double layer_flop(const models::WanConfig& config, const ops::Grid& grid, const ops::Grid& kv_grid,
+                  I layer, I step) {
   const auto tokens = static_cast<double>(grid.tokens());
   const auto dim = static_cast<double>(config.dim);
   const auto text = static_cast<double>(config.text_len);
   const auto heads = static_cast<double>(config.num_heads);
-  const double self_attention =
-      config.monarch.enable
-          ? monarch_attention_flop(grid, kv_grid, config.monarch, heads, dim / heads)
-          : dense_attention_flop(tokens, static_cast<double>(kv_grid.tokens()), heads, dim / heads);
+  double self_attention = 0;
+  for (const models::HeadGroup& group : models::head_groups(config, layer, {.step = step})) {
+    self_attention += self_attention_flop(group.attention, grid, kv_grid,
+                                          static_cast<double>(group.count), dim / heads);
+  }
   return 2 * tokens * dim * (4 * dim + 2 * dim + 2 * static_cast<double>(config.ffn_dim)) +
          self_attention + dense_attention_flop(tokens, text, heads, dim / heads);
+}
+
+double layers_flop(const models::WanConfig& config, const ops::Grid& grid, const ops::Grid& kv_grid,
+                   I step) {
+  double total = 0;
+  for (I layer = 0; layer < config.num_layers; ++layer)
+    total += layer_flop(config, grid, kv_grid, layer, step);
+  return total;
 }
 
 double text_keys_flop(const models::WanConfig& config) {
@@ -173,11 +197,12 @@ double patches_flop(const models::WanConfig& config, const ops::Grid& grid) {
 }  // namespace
 
 double dit_layer_flop(const models::WanConfig& config, const ops::Grid& grid) {
-  return layer_flop(config, grid, grid) + text_keys_flop(config);
+  return layer_flop(config, grid, grid, 0, 0) + text_keys_flop(config);
 }
 
-double dit_flop(const models::WanConfig& config, const ops::Grid& grid) {
-  return static_cast<double>(config.num_layers) * dit_layer_flop(config, grid) +
+double dit_flop(const models::WanConfig& config, const ops::Grid& grid, I step) {
+  return layers_flop(config, grid, grid, step) +
+         static_cast<double>(config.num_layers) * text_keys_flop(config) +
          patches_flop(config, grid) +
          2 * static_cast<double>(config.text_len) * static_cast<double>(config.dim) *
              static_cast<double>(config.text_dim + config.dim);
@@ -185,8 +210,7 @@ double dit_flop(const models::WanConfig& config, const ops::Grid& grid) {
 
 double dit_chunk_flop(const models::WanConfig& config, const ops::Grid& grid,
                       const ops::Grid& kv_grid) {
-  return static_cast<double>(config.num_layers) * layer_flop(config, grid, kv_grid) +
-         patches_flop(config, grid);
+  return layers_flop(config, grid, kv_grid, 0) + patches_flop(config, grid);
 }
 
 }  // namespace monarch::apps

@@ -37,9 +37,10 @@ double monarch_attention_backward_flop(const ops::Grid& q_grid, const ops::Grid&
 double vmonarch_attention_flop(const ops::Grid& grid, const ops::VMonarchOptions& options,
                                double heads, double head_dim);
 
-// One layer of the transformer over `grid` tokens, and the whole network.
+// One layer of the transformer over `grid` tokens, and the whole network in a denoising step
+// (attention rules may choose by layer and step; of one layer, that of layer 0).
 double dit_layer_flop(const models::WanConfig& config, const ops::Grid& grid);
-double dit_flop(const models::WanConfig& config, const ops::Grid& grid);
+double dit_flop(const models::WanConfig& config, const ops::Grid& grid, std::int64_t step = 0);
 // A chunk of a causal model that attends to kv_grid, itself included; the keys of the text are
 // cached.
 double dit_chunk_flop(const models::WanConfig& config, const ops::Grid& grid,

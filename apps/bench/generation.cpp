@@ -12,6 +12,7 @@
 #include "apps/progress.h"
 #include "monarch/base/error.h"
 #include "monarch/io/yaml.h"
+#include "monarch/pipelines/run_config.h"
 #include "monarch/pipelines/text_to_video.h"
 
 namespace monarch::apps {

@@ -7,6 +7,7 @@
 
 #include "apps/bench/generation.h"
 #include "monarch/base/error.h"
+#include "monarch/pipelines/run_config.h"
 
 namespace monarch::apps {
 namespace {

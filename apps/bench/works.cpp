@@ -8,6 +8,7 @@
 #include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/models/wan/vae.h"
+#include "monarch/ops/norm_rope.h"
 
 namespace monarch::apps {
 namespace {
@@ -41,8 +42,10 @@ void bench_layer(BenchReport& report) {
   const auto run = [&](const models::WanConfig& c, at::ScalarType type) {
     return models::run_layer(
         layer, c, tokens.to(type, /*non_blocking=*/false, /*copy=*/true), modulation.to(type), rope,
-        models::cross_keys(layer.cross_attn, c, text.to(type)),
-        [&](const models::Qkv& qkv) { return models::bidirectional_attention(qkv, c, grid); });
+        models::cross_keys(layer.cross_attn, c, text.to(type)), [&](const ops::Projections& p) {
+          return models::bidirectional_attention(models::rotated(p), models::head_groups(c, 0, {}),
+                                                 grid);
+        });
   };
   const auto contender = [&](const char* name, const models::WanConfig& c) {
     return Contender{name, [&] { run(c, at::kFloat); },

@@ -87,7 +87,10 @@ Json flags_as_config(const GenerateArguments& a) {
 }
 
 void apply_attention(const GenerateArguments& a, pipelines::GenerationOptions& options) {
-  if (!a.attention.empty()) options.attention = pipelines::parse_attention_preset(a.attention);
+  if (!a.attention.empty()) {  // for all layers, heads and steps
+    options.attention = pipelines::parse_attention_preset(a.attention);
+    options.attention_rules.clear();
+  }
   if (a.f_tied || a.h_reduce || a.w_reduce) {
     MONARCH_CHECK(options.attention == pipelines::AttentionPreset::kMonarchRt,
                   "[generate] --f-tied, --h-reduce and --w-reduce need --attention monarchrt");
@@ -152,7 +155,8 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
                      "YAML settings; the originals' keys are understood");
   heading("With what");
 
-  command.add_option("--attention", a.attention, "dense, monarchrt or vmonarch");
+  command.add_option("--attention", a.attention,
+                     "dense, monarchrt or vmonarch, in the place of all `attention` rules");
   command.add_option("--f-tied", a.f_tied, "monarchrt: latent frames that share a block");
   command.add_option("--h-reduce", a.h_reduce, "monarchrt: bands of token rows");
   command.add_option("--w-reduce", a.w_reduce, "monarchrt: bands of token columns");

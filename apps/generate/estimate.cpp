@@ -13,6 +13,7 @@
 #include "monarch/base/timer.h"
 #include "monarch/models/wan/model_folder.h"
 #include "monarch/pipelines/generate.h"
+#include "monarch/pipelines/run_config.h"
 
 namespace monarch::apps {
 namespace {
@@ -88,7 +89,14 @@ std::vector<StageCost> stage_costs(const pipelines::WanSystem& system,
   if (!options.denoising_step_list.empty())
     passes = static_cast<double>(options.denoising_step_list.size());
   if (options.causal) passes += guided ? 2 : 1;
-  const double denoise_gflop = batch * passes * dit_flop(config, grid) / 1e9;
+  const auto steps = static_cast<std::int64_t>(
+      options.denoising_step_list.empty() ? static_cast<std::size_t>(options.sampling_steps)
+                                          : options.denoising_step_list.size());
+  double denoise_gflop = 0;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    denoise_gflop +=
+        batch * passes / static_cast<double>(steps) * dit_flop(config, grid, step) / 1e9;
+  }
 
   const auto tokens_at_once = static_cast<double>(
       options.causal ? options.num_frame_per_block * grid.frame_tokens() : grid.tokens());

@@ -7,6 +7,7 @@
 #include "monarch/models/wan/patchify.h"
 #include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/sinusoid.h"
+#include "monarch/ops/norm_rope.h"
 
 namespace monarch::apps {
 
@@ -33,8 +34,8 @@ ParityOutput run_rope_3d(const ParityInput& in) {
   const at::Tensor parts = at::view_as_real(table);
   return {{"expect.cos", parts.select(-1, 0)},
           {"expect.sin", parts.select(-1, 1)},
-          {"expect.q", models::apply_rope(in.input("q"), table)},
-          {"expect.k", models::apply_rope(in.input("k"), table)}};
+          {"expect.q", ops::norm_rope(in.input("q"), {}, table, 0)},
+          {"expect.k", ops::norm_rope(in.input("k"), {}, table, 0)}};
 }
 
 ParityOutput run_sinusoidal_embedding(const ParityInput& in) {
@@ -51,8 +52,10 @@ ParityOutput run_modulated_layernorm(const ParityInput& in) {
 }
 
 ParityOutput run_wan_rmsnorm(const ParityInput& in) {
+  const at::Tensor x = in.input("x");  // [B, N, C]: one head
   return {{"expect.out",
-           models::rms_norm(in.input("x"), in.tensor("param.weight"), in.config().at("eps"))}};
+           ops::norm_rope(x.unsqueeze(2), in.tensor("param.weight"), {}, in.config().at("eps"))
+               .squeeze(2)}};
 }
 
 ParityOutput run_patchify(const ParityInput& in) {

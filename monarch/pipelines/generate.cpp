@@ -1,11 +1,9 @@
 #include "monarch/pipelines/generate.h"
 
-#include <iomanip>
-#include <sstream>
-
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
 #include "monarch/pipelines/causal_diffusion.h"
+#include "monarch/pipelines/run_config.h"
 #include "monarch/pipelines/text_to_video.h"
 #include "monarch/sampling/guidance.h"
 
@@ -111,7 +109,8 @@ class Run {
     const at::Tensor noise = draw_noise(generator_, batch_shape(), system_.tensor_options());
     {
       const auto model = system_.transformer(run_config(system_, options_));
-      const sampling::Denoiser unchecked = bind_context(*model, context_);
+      const std::vector<float> steps = step_timesteps(mode);
+      const sampling::Denoiser unchecked = bind_context(*model, context_, steps);
       const sampling::Denoiser conditional = [&](const at::Tensor& x_t, const at::Tensor& t) {
         at::Tensor flow = unchecked(x_t, t);
         check_finite(flow, "the transformer's output");
@@ -120,23 +119,33 @@ class Run {
       if (mode == GenerationMode::kDiffusion) {
         const sampling::Denoiser flow =
             negative_context_.defined()
-                ? sampling::with_guidance(conditional, bind_context(*model, negative_context_),
+                ? sampling::with_guidance(conditional,
+                                          bind_context(*model, negative_context_, steps),
                                           options_.guidance_scale)
                 : conditional;
         result_.latents = sample_diffusion(flow, noise, solver_options(options_), control_);
       } else {
         const sampling::FlowMatchSchedule schedule(
             sampling::FlowMatchConfig::self_forcing(options_.timestep_shift));
-        const std::vector<float> timesteps =
-            sampling::denoising_timesteps(schedule, options_.denoising_step_list,
-                                          options_.warp_denoising_step, /*drop_final_zero=*/true);
-        result_.latents = sample_distilled(conditional, noise, timesteps, schedule,
+        result_.latents = sample_distilled(conditional, noise, steps, schedule,
                                            noise_source(generator_), control_);
       }
     }
     result_.denoise_seconds = timer.seconds();
     if (request_.on_latents) request_.on_latents(result_.latents);
     decode_all();
+  }
+
+  // Of the denoising steps, descending.
+  std::vector<float> step_timesteps(GenerationMode mode) const {
+    if (mode == GenerationMode::kFewStep) {
+      const sampling::FlowMatchSchedule schedule(
+          sampling::FlowMatchConfig::self_forcing(options_.timestep_shift));
+      return sampling::denoising_timesteps(schedule, options_.denoising_step_list,
+                                           options_.warp_denoising_step, /*drop_final_zero=*/true);
+    }
+    const auto solver = sampling::make_solver(solver_options(options_));
+    return {solver->timesteps().begin(), solver->timesteps().end()};
   }
 
   void decode_all() {
@@ -154,11 +163,12 @@ class Run {
     const auto model = system_.causal_transformer(config);
     const std::int64_t tokens = cache_frames(config, shape) * frame_tokens(config, shape);
     models::DitCache cache(config, shape.batch, tokens, system_.tensor_options());
+    const std::vector<float> steps = step_timesteps(GenerationMode::kCausalDiffusion);
     std::optional<models::DitCache> negative_cache;
     ChunkFlow unconditional;
     if (negative_context_.defined()) {
       negative_cache.emplace(config, shape.batch, tokens, system_.tensor_options());
-      unconditional = bind_cache(*model, negative_context_, *negative_cache);
+      unconditional = bind_cache(*model, negative_context_, *negative_cache, steps);
     }
     LatentShape fresh = shape;
     if (initial.defined()) fresh.frames -= initial.size(2);
@@ -170,7 +180,7 @@ class Run {
     }
     const Timer timer;
     result_.latents = sample_causal_diffusion(
-        bind_cache(*model, context_, cache), unconditional, noise, initial,
+        bind_cache(*model, context_, cache, steps), unconditional, noise, initial,
         {.solver = solver_options(options_),
          .guidance_scale = options_.guidance_scale,
          .num_frame_per_block = options_.num_frame_per_block,
@@ -272,47 +282,6 @@ class Run {
 
 }  // namespace
 
-models::WanConfig run_config(const WanSystem& system, const GenerationOptions& options) {
-  models::WanConfig config = system.transformer_config();
-  config.monarch = options.monarch;
-  config.monarch.enable = options.attention == AttentionPreset::kMonarchRt;
-  config.vmonarch.reset();
-  if (options.attention == AttentionPreset::kVMonarch) config.vmonarch = options.vmonarch;
-  config.num_frame_per_block = options.num_frame_per_block;
-  config.independent_first_frame = options.independent_first_frame;
-  config.local_attn_size = options.local_attn_size;
-  config.sink_size = options.sink_size;
-  return config;
-}
-
-LatentShape latent_shape(const WanSystem& system, const GenerationOptions& options) {
-  const models::VaeConfig& vae = system.vae_config();
-  return {.batch = 1,
-          .channels = vae.z_dim,
-          .frames = vae.num_latent_frames(options.num_frames),
-          .height = options.height / vae.spatial_factor(),
-          .width = options.width / vae.spatial_factor()};
-}
-
-StreamOptions stream_options(const WanSystem& system, const GenerationOptions& options,
-                             std::int64_t cache_frames) {
-  StreamOptions stream;
-  const sampling::FlowMatchSchedule schedule(
-      sampling::FlowMatchConfig::self_forcing(options.timestep_shift));
-  stream.rollout = {.num_frame_per_block = options.num_frame_per_block,
-                    .independent_first_frame = options.independent_first_frame,
-                    .timesteps = sampling::denoising_timesteps(
-                        schedule, options.denoising_step_list, options.warp_denoising_step,
-                        /*drop_final_zero=*/false),
-                    .context_noise = options.context_noise};
-  stream.timestep_shift = options.timestep_shift;
-  stream.shape = latent_shape(system, options);
-  stream.shape.frames = cache_frames;
-  stream.overlap_frames = options.num_frame_per_block + (options.independent_first_frame ? 1 : 0);
-  stream.tensor_options = system.tensor_options();
-  return stream;
-}
-
 GenerationResult generate_video(WanSystem& system, const GenerationOptions& options,
                                 const GenerationRequest& request, FrameSink* sink,
                                 const RunControl& control) {
@@ -324,30 +293,6 @@ GenerationResult decode_latents(WanSystem& system, const at::Tensor& latents, Fr
   const GenerationOptions options;
   const GenerationRequest request;
   return Run(system, options, request, sink, control).decode_only(latents);
-}
-
-double monarch_sparsity(const ops::MonarchOptions& options, const ops::Grid& grid) {
-  // A block pair of N = b1 b2 tokens holds b1 b2^2 numbers of R and b2 b1^2 of L in the place of
-  // (b1 b2)^2.
-  const ops::Blocks blocks = ops::blocks_of(grid, options);
-  return 1 - 1.0 / static_cast<double>(blocks.rows) - 1.0 / static_cast<double>(blocks.cols);
-}
-
-std::string describe_attention(const WanSystem& system, const GenerationOptions& options) {
-  const models::WanConfig config = run_config(system, options);
-  const LatentShape shape = latent_shape(system, options);
-  if (config.vmonarch) {
-    return str_cat("vmonarch, ", config.vmonarch->num_iters, " iterations");
-  }
-  if (!config.monarch.enable) return "dense";
-  const ops::Grid grid{shape.frames, shape.height / config.patch_size[1],
-                       shape.width / config.patch_size[2]};
-  std::ostringstream percent;
-  percent << std::fixed << std::setprecision(1) << 100 * monarch_sparsity(config.monarch, grid);
-  return str_cat(
-      "monarchrt, f_tied ", config.monarch.f_tied, ", h_reduce ", config.monarch.h_reduce,
-      ", w_reduce ", config.monarch.w_reduce, ", ", config.monarch.num_iters,
-      config.monarch.num_iters == 1 ? " iteration, " : " iterations, ", percent.str(), " % sparse");
 }
 
 }  // namespace monarch::pipelines

@@ -10,9 +10,7 @@
 
 #include "monarch/pipelines/frame_sink.h"
 #include "monarch/pipelines/generation_options.h"
-#include "monarch/pipelines/noise.h"
 #include "monarch/pipelines/run_control.h"
-#include "monarch/pipelines/streaming.h"
 #include "monarch/pipelines/wan_system.h"
 
 namespace monarch::pipelines {
@@ -48,18 +46,6 @@ struct GenerationResult {
   double decode_seconds = 0;
 };
 
-// The transformer's configuration for a run: sizes of the system, attention and chunks of the
-// options.
-models::WanConfig run_config(const WanSystem& system, const GenerationOptions& options);
-
-// Latent size of a video of these options.
-LatentShape latent_shape(const WanSystem& system, const GenerationOptions& options);
-
-// Streaming settings of these options (self-forcing mode), for live serving; the KV cache holds
-// `cache_frames` latent frames.
-StreamOptions stream_options(const WanSystem& system, const GenerationOptions& options,
-                             std::int64_t cache_frames);
-
 // Decoded frames go to `sink` (may be null with decode false): chunk by chunk in causal modes,
 // latent frame by latent frame otherwise. Throws kCancelled when `control` stops it; frames
 // delivered until then stay valid.
@@ -70,12 +56,5 @@ GenerationResult generate_video(WanSystem& system, const GenerationOptions& opti
 // Only the last stage: frames of latents [B, C, F, h, w] made earlier.
 GenerationResult decode_latents(WanSystem& system, const at::Tensor& latents, FrameSink* sink,
                                 const RunControl& control = {});
-
-// Share of the attention matrix that the two factors do not hold: 1 - 1/b1 - 1/b2 with blocks of b1
-// rows and b2 columns.
-double monarch_sparsity(const ops::MonarchOptions& options, const ops::Grid& grid);
-
-// "monarchrt, f_tied 1, h_reduce 1, w_reduce 1, 1 iteration, 83.8 % sparse": what a run will use.
-std::string describe_attention(const WanSystem& system, const GenerationOptions& options);
 
 }  // namespace monarch::pipelines

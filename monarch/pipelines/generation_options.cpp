@@ -164,6 +164,8 @@ void GenerationOptions::apply(const Json& config, const std::string& where) {
     vmonarch = ops::VMonarchOptions::from_json(attention_json, where + ".vmonarch_args");
     attention = AttentionPreset::kVMonarch;
   }
+  if (reader.read("attention", attention_json))
+    attention_rules = models::attention_rules_from_json(attention_json, where + ".attention");
   for (const char* key : kTrainingKeys) reader.accept(key);
   reader.finish();
 }
@@ -219,19 +221,27 @@ void GenerationOptions::validate(std::int64_t patch_height, std::int64_t patch_w
                   pixel_frames(chunks) > 0 ? str_cat(pixel_frames(chunks), " or ") : "",
                   pixel_frames(chunks + 1), " frames");
   }
-  if (attention == AttentionPreset::kMonarchRt) {
+  const auto check_monarch = [&](const ops::MonarchOptions& tiling) {
     const std::int64_t pass = causal ? num_frame_per_block : frames;
     check_divides("[generate] ", causal ? "num_frame_per_block" : "the number of latent frames",
-                  pass, "f_tied", monarch.f_tied);
-    ops::blocks_of({pass, rows, columns}, monarch);
-  }
-  if (attention == AttentionPreset::kVMonarch) {
+                  pass, "f_tied", tiling.f_tied);
+    ops::blocks_of({pass, rows, columns}, tiling);
+  };
+  const auto check_vmonarch = [&](const ops::VMonarchOptions& factors) {
     MONARCH_CHECK(!causal,
                   "[generate] vmonarch factorises the whole video at once and cannot run with a KV "
                   "cache; use "
                   "--attention monarchrt or dense with causal models");
     check_divides("[generate] ", "the number of latent frames", frames, "frames_per_factor",
-                  vmonarch.frames_per_factor);
+                  factors.frames_per_factor);
+  };
+  if (attention == AttentionPreset::kMonarchRt) check_monarch(monarch);
+  if (attention == AttentionPreset::kVMonarch) check_vmonarch(vmonarch);
+  for (const models::AttentionRule& rule : attention_rules) {
+    if (rule.attention.kind == models::AttentionKind::kMonarch)
+      check_monarch(rule.attention.monarch);
+    if (rule.attention.kind == models::AttentionKind::kVMonarch)
+      check_vmonarch(rule.attention.vmonarch);
   }
 }
 

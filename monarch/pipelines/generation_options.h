@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "monarch/base/options_reader.h"
+#include "monarch/models/wan/attention_rules.h"
 #include "monarch/ops/monarch_options.h"
 
 namespace monarch::pipelines {
@@ -38,6 +39,8 @@ struct GenerationOptions {
   AttentionPreset attention = AttentionPreset::kDense;
   ops::MonarchOptions monarch;    // with kMonarchRt
   ops::VMonarchOptions vmonarch;  // with kVMonarch
+  // Exceptions by layer, head, denoising step and chunk (key `attention`).
+  std::vector<models::AttentionRule> attention_rules;
 
   std::string negative_prompt;
   double guidance_scale = 5.0;          // many-step modes; 1 switches guidance off

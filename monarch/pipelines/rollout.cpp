@@ -1,14 +1,21 @@
 #include "monarch/pipelines/rollout.h"
 
+#include <utility>
+
 #include "monarch/base/error.h"
+#include "monarch/pipelines/denoising_step.h"
 
 namespace monarch::pipelines {
 
 ChunkFlow bind_cache(const models::CausalWanDit& model, const at::Tensor& context,
-                     models::DitCache& cache) {
-  return [&model, context, &cache](const at::Tensor& x_t, const at::Tensor& timestep,
-                                   std::int64_t start_frame) {
-    return model.forward_cached({.x = x_t, .t = timestep, .context = context}, start_frame, cache);
+                     models::DitCache& cache, std::vector<float> timesteps) {
+  return [&model, context, &cache, timesteps = std::move(timesteps)](
+             const at::Tensor& x_t, const at::Tensor& timestep, std::int64_t start_frame) {
+    return model.forward_cached({.x = x_t,
+                                 .t = timestep,
+                                 .context = context,
+                                 .step = denoising_step(model.config(), timesteps, timestep)},
+                                start_frame, cache);
   };
 }
 

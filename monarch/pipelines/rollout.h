@@ -27,9 +27,10 @@ using ChunkFlow = std::function<at::Tensor(const at::Tensor& x_t, const at::Tens
 // Receives a finished chunk and its first frame; false ends the generation with it.
 using ChunkReceiver = std::function<bool(const at::Tensor& latents, std::int64_t start_frame)>;
 
-// Model and cache must outlive the result.
+// Model and cache must outlive the result. `timesteps` are those of a chunk's denoising steps,
+// descending; attention rules that choose by step need them.
 ChunkFlow bind_cache(const models::CausalWanDit& model, const at::Tensor& context,
-                     models::DitCache& cache);
+                     models::DitCache& cache, std::vector<float> timesteps = {});
 
 // Frames of each chunk of `num_frames` frames: all num_frame_per_block, the first one alone with
 // `single_first`. Throws, saying what would fit, if they do not divide.

@@ -63,6 +63,10 @@ std::int64_t Streamer::next_length(const StreamState& state) const {
              : options_.rollout.num_frame_per_block;
 }
 
+ChunkFlow Streamer::bind(StreamState& state) const {
+  return bind_cache(model_, state.context_, state.cache_, options_.rollout.timesteps);
+}
+
 void Streamer::remember(StreamState& state, const at::Tensor& latents) const {
   const at::Tensor all = state.recent_.defined() ? at::cat({state.recent_, latents}, 2) : latents;
   const std::int64_t kept = std::min(options_.overlap_frames, all.size(2));
@@ -76,8 +80,7 @@ void Streamer::refill(StreamState& state, const RunControl& control) const {
   state.stale_ = true;
   state.cache_.reset();
   if (state.recent_.defined()) {
-    cache_latents(bind_cache(model_, state.context_, state.cache_), state.recent_, options_.rollout,
-                  control);
+    cache_latents(bind(state), state.recent_, options_.rollout, control);
   }
   state.position_ = state.recent_.defined() ? state.recent_.size(2) : 0;
   state.stale_ = false;
@@ -96,8 +99,7 @@ void Streamer::extend(StreamState& state, const at::Tensor& latents,
                 shape.width, "] was expected");
   const at::NoGradGuard no_grad;
   const at::Tensor initial = latents.to(options_.tensor_options);
-  cache_latents(bind_cache(model_, state.context_, state.cache_), initial, options_.rollout,
-                control);
+  cache_latents(bind(state), initial, options_.rollout, control);
   state.position_ = state.num_frames_ = initial.size(2);
   remember(state, initial);
 }
@@ -126,8 +128,8 @@ at::Tensor Streamer::advance(StreamState& state, const RunControl& control) cons
     noise = draw_noise(state.generator_, shape, options_.tensor_options);
   }
   const at::Tensor latents =
-      roll_chunk(bind_cache(model_, state.context_, state.cache_), schedule_, noise,
-                 state.position_, options_.rollout, noise_source(state.generator_), {}, control);
+      roll_chunk(bind(state), schedule_, noise, state.position_, options_.rollout,
+                 noise_source(state.generator_), {}, control);
   state.noise_used_ += length;
   state.position_ += length;
   state.num_frames_ += length;

@@ -94,6 +94,7 @@ class Streamer {
 
  private:
   std::int64_t cache_frames() const;
+  ChunkFlow bind(StreamState& state) const;
   void refill(StreamState& state, const RunControl& control) const;
   void remember(StreamState& state, const at::Tensor& latents) const;
 

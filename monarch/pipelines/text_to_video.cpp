@@ -1,12 +1,20 @@
 #include "monarch/pipelines/text_to_video.h"
 
+#include <utility>
+
 #include "monarch/base/error.h"
+#include "monarch/pipelines/denoising_step.h"
 
 namespace monarch::pipelines {
 
-sampling::Denoiser bind_context(const models::WanDit& model, const at::Tensor& context) {
-  return [&model, context](const at::Tensor& x_t, const at::Tensor& timestep) {
-    return model.forward({.x = x_t, .t = timestep, .context = context});
+sampling::Denoiser bind_context(const models::WanDit& model, const at::Tensor& context,
+                                std::vector<float> timesteps) {
+  return [&model, context, timesteps = std::move(timesteps)](const at::Tensor& x_t,
+                                                             const at::Tensor& timestep) {
+    return model.forward({.x = x_t,
+                          .t = timestep,
+                          .context = context,
+                          .step = denoising_step(model.config(), timesteps, timestep)});
   };
 }
 

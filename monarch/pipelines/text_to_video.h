@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "monarch/models/wan/dit.h"
 #include "monarch/pipelines/run_control.h"
@@ -14,8 +15,10 @@
 namespace monarch::pipelines {
 
 // flow = denoiser(x_t, timestep [B]) with the context [B or 1, L, text_dim] bound. The model must
-// outlive the result.
-sampling::Denoiser bind_context(const models::WanDit& model, const at::Tensor& context);
+// outlive the result. `timesteps` are those of the denoising steps, descending; attention rules
+// that choose by step need them.
+sampling::Denoiser bind_context(const models::WanDit& model, const at::Tensor& context,
+                                std::vector<float> timesteps = {});
 
 // Many steps of a solver, from noise to the clean latent.
 at::Tensor sample_diffusion(const sampling::Denoiser& flow, const at::Tensor& noise,

@@ -1,74 +1,15 @@
 #include "monarch/models/wan/dit.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
 #include "monarch/base/error.h"
 #include "monarch/models/wan/causal_dit.h"
 #include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/tensors.h"
+#include "tests/models/support/tiny_dit.h"
 
 namespace monarch::models {
 namespace {
-
-WanConfig tiny_config() {
-  WanConfig config;
-  config.in_dim = config.out_dim = 4;
-  config.dim = 24;
-  config.ffn_dim = 40;
-  config.freq_dim = 16;
-  config.text_dim = 12;
-  config.text_len = 6;
-  config.num_heads = 2;
-  config.num_layers = 2;
-  return config;
-}
-
-at::Generator seeded(uint64_t seed) { return at::make_generator<at::CPUGeneratorImpl>(seed); }
-
-at::Tensor normal(at::IntArrayRef shape, uint64_t seed, at::ScalarType type = at::kFloat) {
-  return at::randn(shape, seeded(seed), at::kDouble).to(type);
-}
-
-// Random everywhere: the initial output layer of zeros would hide all errors.
-TensorMap random_weights(const WanConfig& config, at::ScalarType type = at::kFloat) {
-  TensorMap weights;
-  uint64_t seed = 100;
-  for (const auto& [name, shape] : dit_parameter_shapes(config)) {
-    at::Tensor values = normal(shape, seed++, at::kDouble).mul_(0.2);
-    if (name.find("norm") != std::string::npos && name.ends_with("weight")) values += 1;
-    weights.emplace(name, values.to(type));
-  }
-  return weights;
-}
-
-// 2 samples of `frames` latent frames of 4 x 6, one timestep a frame.
-DitInput random_input(int64_t frames, at::ScalarType type = at::kFloat) {
-  return {.x = normal({2, 4, frames, 4, 6}, 1, type),
-          .t = at::linspace(100, 900, 2 * frames).view({2, frames}),
-          .context = normal({2, 6, 12}, 2, type)};
-}
-
-DitInput frames_of(const DitInput& input, int64_t begin, int64_t end) {
-  return {.x = input.x.slice(2, begin, end),
-          .t = input.t.slice(1, begin, end),
-          .context = input.context};
-}
-
-double difference(const at::Tensor& got, const at::Tensor& want) {
-  EXPECT_EQ(got.sizes(), want.sizes());
-  return ((got - want).to(at::kDouble).norm() / want.to(at::kDouble).norm()).item<double>();
-}
-
-template <typename Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(WanDit, StoredTypesOfWeights) {
   const at::NoGradGuard no_grad;
@@ -227,6 +168,7 @@ struct CausalCase {
   const char* name;
   ops::MonarchOptions monarch;
   int64_t chunk;
+  const char* rules = "[]";  // exceptions, JSON
 };
 
 class CausalCases : public testing::TestWithParam<CausalCase> {
@@ -235,12 +177,10 @@ class CausalCases : public testing::TestWithParam<CausalCase> {
     WanConfig config = tiny_config();
     config.monarch = GetParam().monarch;
     config.num_frame_per_block = GetParam().chunk;
+    config.attention = attention_rules_from_json(Json::parse(GetParam().rules), "attention");
     return config;
   }
 };
-
-// Tokens of a frame of random_input.
-constexpr int64_t kFrameTokens = 6;
 
 TEST_P(CausalCases, CachedEqualsWhole) {
   const at::NoGradGuard no_grad;
@@ -317,12 +257,17 @@ TEST_P(CausalCases, GradientsThroughTheCache) {
 
 INSTANTIATE_TEST_SUITE_P(
     Models, CausalCases,
-    testing::Values(CausalCase{"dense", {}, 1}, CausalCase{"dense_chunks", {}, 3},
-                    CausalCase{"monarch", {.enable = true}, 1},
-                    CausalCase{
-                        "monarch_tiled",
-                        {.enable = true, .num_iters = 1, .f_tied = 2, .h_reduce = 2, .w_reduce = 3},
-                        2}),
+    testing::Values(
+        CausalCase{"dense", {}, 1}, CausalCase{"dense_chunks", {}, 3},
+        CausalCase{"monarch", {.enable = true}, 1},
+        CausalCase{"monarch_tiled",
+                   {.enable = true, .num_iters = 1, .f_tied = 2, .h_reduce = 2, .w_reduce = 3},
+                   2},
+        CausalCase{"hybrid",
+                   {.enable = true, .num_iters = 1, .f_tied = 2, .h_reduce = 2, .w_reduce = 3},
+                   2,
+                   R"([{"preset": "dense", "heads": 1, "layers": 0},
+                            {"preset": "monarchrt", "layers": 1}])"}),
     [](const auto& info) { return info.param.name; });
 
 TEST(DitCache, EvictsBehindTheSink) {

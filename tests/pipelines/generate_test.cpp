@@ -8,6 +8,7 @@
 #include "monarch/base/error.h"
 #include "monarch/io/safetensors.h"
 #include "monarch/models/wan/tensors.h"
+#include "monarch/ops/usage.h"
 #include "tests/pipelines/tiny_system.h"
 
 namespace monarch::pipelines {
@@ -89,6 +90,21 @@ TEST_P(EveryMode, GoesFromPromptToFrames) {
       generate_video(system, settings, {.prompt = "two dogs", .seed = 4, .decode = false}, nullptr)
           .latents;
   EXPECT_FALSE(at::equal(result.latents, other_prompt));
+}
+
+TEST_P(EveryMode, AttentionRulesChooseByStep) {
+  WanSystem system(*folder_);
+  GenerationOptions settings = options(GetParam());
+  settings.attention_rules = models::attention_rules_from_json(
+      Json::parse(R"([{"preset": "monarchrt", "steps": 1}])"), "attention");
+  ops::reset_attention_runs();
+  generate_video(system, settings, {.prompt = "a red circle", .seed = 4}, nullptr);
+  std::int64_t monarch_runs = 0;
+  for (const ops::AttentionRuns& runs : ops::attention_runs())
+    if (runs.op == "monarchrt") monarch_runs += runs.count;
+  const bool guided = settings.denoising_step_list.empty();
+  const std::int64_t chunks = settings.causal ? 3 : 1;
+  EXPECT_EQ(monarch_runs, system.transformer_config().num_layers * (guided ? 2 : 1) * chunks);
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, EveryMode,

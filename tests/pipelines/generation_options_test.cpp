@@ -60,6 +60,23 @@ TEST(GenerationOptions, ReadsTheOriginalsKeys) {
   EXPECT_EQ(options.attention, AttentionPreset::kDense);
 }
 
+TEST(GenerationOptions, AttentionRulesMustFitToo) {
+  GenerationOptions options = small();
+  options.apply(
+      Json::parse(R"({"attention": [{"preset": "monarchrt", "layers": 2, "w_reduce": 3}]})"),
+      "my.yaml");
+  EXPECT_EQ(validation_message(options),
+            "[monarch_ops] token width 16 is not divisible by w_reduce 3; use 1, 2, 4, 8 or 16");
+  options.apply(
+      Json::parse(R"({"attention": {"preset": "vmonarch", "layers": 2}, "causal": true})"),
+      "my.yaml");
+  options.num_frame_per_block = 3;
+  EXPECT_EQ(
+      validation_message(options),
+      "[generate] vmonarch factorises the whole video at once and cannot run with a KV cache; "
+      "use --attention monarchrt or dense with causal models");
+}
+
 TEST(GenerationOptions, UnknownKeysNameTheNearest) {
   GenerationOptions options;
   try {

@@ -11,25 +11,61 @@
 namespace monarch::models {
 namespace {
 
-at::Tensor block_causal_attention(const Qkv& qkv, const WanConfig& config, const ops::Grid& grid,
+at::Tensor block_causal_attention(const Qkv& all, const std::vector<HeadGroup>& groups,
+                                  const WanConfig& config, const ops::Grid& grid,
                                   const std::vector<ops::QueryRun>& runs) {
-  if (!config.monarch.enable) return ops::dense_attention_runs(qkv.q, qkv.k, qkv.v, runs);
-  return ops::monarch_attention_block_causal(qkv.q, qkv.k, qkv.v, config.monarch, grid,
-                                             config.num_frame_per_block * grid.frame_tokens());
+  return attend_heads(all, groups, [&](const Qkv& qkv, const HeadAttention& attention) {
+    if (attention.kind == AttentionKind::kDense)
+      return ops::dense_attention_runs(qkv.q, qkv.k, qkv.v, runs);
+    return ops::monarch_attention_block_causal(qkv.q, qkv.k, qkv.v, attention.monarch, grid,
+                                               config.num_frame_per_block * grid.frame_tokens());
+  });
 }
 
-at::Tensor attend_cached(const Qkv& qkv, const WanConfig& config, const ops::Grid& grid,
-                         size_t layer, const CachePlan& plan, DitCache& cache) {
-  if (!config.monarch.enable) {
-    const KeysValues seen = cache.write(layer, plan, {qkv.k, qkv.v});
-    return ops::dense_attention(qkv.q, seen.k, seen.v);
+bool records_gradients(const ops::Projections& p) {
+  const auto records = [](const at::Tensor& t) { return t.requires_grad(); };
+  return at::GradMode::is_enabled() &&
+         (records(p.q) || records(p.k) || records(p.v) || records(p.norm_q) || records(p.norm_k));
+}
+
+// Where the tokens of one cached call are: the same in all layers.
+struct CachedCall {
+  const WanConfig& config;
+  const ops::Grid& grid;
+  const CachePlan& plan;
+  AttentionPosition position;
+  DitCache& cache;
+};
+
+at::Tensor attend_cached(const ops::Projections& p, const CachedCall& call, size_t layer) {
+  const ops::Grid& grid = call.grid;
+  const CachePlan& plan = call.plan;
+  DitCache& cache = call.cache;
+  const auto index = static_cast<int64_t>(layer);
+  const ops::MonarchOptions tiling = cache_tiling(call.config, index, call.position.chunk);
+  cache.prepare(layer, plan, tiling, grid, p.k);
+  Qkv all;
+  if (records_gradients(p)) {
+    all = rotated(p);
+    const KeysValues seen = cache.record(
+        layer, plan,
+        {ops::to_block_order(all.k, grid, tiling), ops::to_block_order(all.v, grid, tiling)});
+    all = {all.q, seen.k, seen.v};
+  } else {
+    const KeysValues fresh = cache.fresh_slots(layer, plan);
+    all.q = ops::norm_rope_write(p, grid, tiling, fresh.k, fresh.v);
+    const KeysValues seen = cache.seen(layer, plan);
+    all = {all.q, seen.k, seen.v};
   }
-  const ops::MonarchOptions& options = config.monarch;
-  const KeysValues seen = cache.write(
-      layer, plan,
-      {ops::to_block_order(qkv.k, grid, options), ops::to_block_order(qkv.v, grid, options)});
-  const ops::Grid seen_grid{seen.k.size(1) / grid.frame_tokens(), grid.height, grid.width};
-  return ops::monarch_attention_blocks(qkv.q, seen.k, seen.v, options, grid, seen_grid);
+  const ops::Grid seen_grid{all.k.size(1) / grid.frame_tokens(), grid.height, grid.width};
+  return attend_heads(all, head_groups(call.config, index, call.position),
+                      [&](const Qkv& qkv, const HeadAttention& attention) {
+                        // Dense attention does not ask for an order of keys.
+                        if (attention.kind == AttentionKind::kDense)
+                          return ops::dense_attention(qkv.q, qkv.k, qkv.v);
+                        return ops::monarch_attention_blocks(qkv.q, qkv.k, qkv.v, attention.monarch,
+                                                             grid, seen_grid);
+                      });
 }
 
 at::Tensor per_run(const at::Tensor& t) { return t.dim() == 1 ? t.unsqueeze(1) : t; }
@@ -60,21 +96,13 @@ CausalWanDit::CausalWanDit(const WanConfig& config, const TensorMap& weights)
 CausalWanDit::CausalWanDit(const WanConfig& config, std::shared_ptr<const DitWeights> weights)
     : config_(config), weights_(std::move(weights)) {
   config_.validate();
-  MONARCH_CHECK(!config_.vmonarch || config_.monarch.enable,
-                "[monarch_models] vmonarch factorises the whole video at once and cannot run "
-                "causally; use monarchrt or dense attention");
+  validate_causal_rules(config_);
 }
 
 at::Tensor CausalWanDit::forward_train(const DitInput& input) const {
   const at::Tensor x = model_input(config_, input);
   const ops::Grid grid = token_grid(x, config_.patch_size);
-  if (config_.monarch.enable) {
-    MONARCH_CHECK(config_.num_frame_per_block % config_.monarch.f_tied == 0 &&
-                      grid.frames % config_.num_frame_per_block == 0,
-                  "[monarch_models] causal Monarch attention needs f_tied to divide ",
-                  "num_frame_per_block, and that to divide the frame count; got ",
-                  config_.monarch.f_tied, ", ", config_.num_frame_per_block, " and ", grid.frames);
-  }
+  check_no_chunk_rules(config_);
   const std::vector<ops::QueryRun> runs =
       block_causal_runs(config_, grid.frames, grid.frame_tokens());
   const at::Tensor context = embed_input_context(*weights_, config_, input);
@@ -83,7 +111,12 @@ at::Tensor CausalWanDit::forward_train(const DitInput& input) const {
       [&](size_t layer) {
         return cross_keys(weights_->layers[layer].cross_attn, config_, context);
       },
-      [&](size_t, const Qkv& qkv) { return block_causal_attention(qkv, config_, grid, runs); });
+      [&](size_t layer, const ops::Projections& projections) {
+        return block_causal_attention(
+            rotated(projections),
+            head_groups(config_, static_cast<int64_t>(layer), {.step = input.step}), config_, grid,
+            runs);
+      });
 }
 
 at::Tensor CausalWanDit::forward_cached(const DitInput& input, int64_t start_frame,
@@ -93,6 +126,11 @@ at::Tensor CausalWanDit::forward_cached(const DitInput& input, int64_t start_fra
   MONARCH_CHECK(cache.num_layers() == config_.num_layers, "[monarch_models] the cache has ",
                 cache.num_layers(), " layers, the model ", config_.num_layers);
   const CachePlan plan = cache.plan(config_, start_frame, grid.tokens(), grid.frame_tokens());
+  const CachedCall call{config_,
+                        grid,
+                        plan,
+                        {.step = input.step, .chunk = chunk_of_frame(config_, start_frame)},
+                        cache};
   at::Tensor context;  // embedded when a layer first asks
   const auto cross = [&](size_t layer) {
     const AttentionWeights& weights = weights_->layers[layer].cross_attn;
@@ -103,8 +141,8 @@ at::Tensor CausalWanDit::forward_cached(const DitInput& input, int64_t start_fra
     return fresh;
   };
   const at::Tensor out = run_body(*weights_, config_, x, per_run(input.t), start_frame, cross,
-                                  [&](size_t layer, const Qkv& qkv) {
-                                    return attend_cached(qkv, config_, grid, layer, plan, cache);
+                                  [&](size_t layer, const ops::Projections& projections) {
+                                    return attend_cached(projections, call, layer);
                                   });
   cache.commit(plan);
   return out;

@@ -33,7 +33,7 @@ void for_each_key(Config& config, Read read) {
 
 const std::vector<std::string>& WanConfig::keys() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> found{"monarch", "vmonarch"};
+    std::vector<std::string> found{"monarch", "vmonarch", "attention"};
     WanConfig config;
     for_each_key(config, [&](const char* key, const auto&) { found.emplace_back(key); });
     return found;
@@ -47,6 +47,7 @@ WanConfig WanConfig::from_json(const Json& json, const std::string& where) {
   for_each_key(config, [&](const char* key, auto& value) { reader.read(key, value); });
   reader.accept("monarch");
   reader.accept("vmonarch");
+  reader.accept("attention");
   for (const char* key : {"_class_name", "_diffusers_version", "window_size"}) reader.accept(key);
   reader.finish();
   if (json.contains("monarch")) {
@@ -54,6 +55,9 @@ WanConfig WanConfig::from_json(const Json& json, const std::string& where) {
   }
   if (json.contains("vmonarch")) {
     config.vmonarch = ops::VMonarchOptions::from_json(json.at("vmonarch"), where + ".vmonarch");
+  }
+  if (json.contains("attention")) {
+    config.attention = attention_rules_from_json(json.at("attention"), where + ".attention");
   }
   config.validate();
   return config;
@@ -92,6 +96,7 @@ void WanConfig::validate() const {
                 "[monarch_models] local_attn_size must be -1 (everything) or at least 1, but is ",
                 local_attn_size);
   MONARCH_CHECK(sink_size >= 0, "[monarch_models] sink_size is negative: ", sink_size);
+  validate_rules(*this);
 }
 
 }  // namespace monarch::models

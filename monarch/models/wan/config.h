@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "monarch/base/options_reader.h"
+#include "monarch/models/wan/attention_rules.h"
 #include "monarch/ops/monarch_options.h"
 
 namespace monarch::models {
@@ -34,6 +35,8 @@ struct WanConfig {
   // else dense.
   ops::MonarchOptions monarch;
   std::optional<ops::VMonarchOptions> vmonarch;
+  // Exceptions by layer, head, denoising step and chunk.
+  std::vector<AttentionRule> attention;
 
   int64_t num_frame_per_block = 1;  // latent frames of a chunk
   bool independent_first_frame = false;

@@ -1,7 +1,7 @@
 #include "monarch/models/wan/cross_attention.h"
 
-#include "monarch/models/wan/norms.h"
 #include "monarch/ops/attention.h"
+#include "monarch/ops/norm_rope.h"
 
 namespace monarch::models {
 
@@ -14,18 +14,18 @@ CrossKv cross_keys(const AttentionWeights& w, const WanConfig& config, const at:
   if (config.image_to_video()) {
     const at::Tensor image = context.narrow(1, 0, kImageTokens);
     text = context.narrow(1, kImageTokens, context.size(1) - kImageTokens);
-    kv.k_img = split(rms_norm(w.k_img(image), w.norm_k_img, config.eps));
+    kv.k_img = ops::norm_rope(split(w.k_img(image)), w.norm_k_img, {}, config.eps);
     kv.v_img = split(w.v_img(image));
   }
-  kv.k = split(rms_norm(w.k(text), w.norm_k, config.eps));
+  kv.k = ops::norm_rope(split(w.k(text)), w.norm_k, {}, config.eps);
   kv.v = split(w.v(text));
   return kv;
 }
 
 at::Tensor cross_attention(const AttentionWeights& w, const WanConfig& config, const at::Tensor& x,
                            const CrossKv& kv) {
-  const at::Tensor q =
-      rms_norm(w.q(x), w.norm_q, config.eps).unflatten(2, {config.num_heads, config.head_dim()});
+  const at::Tensor q = ops::norm_rope(w.q(x).unflatten(2, {config.num_heads, config.head_dim()}),
+                                      w.norm_q, {}, config.eps);
   at::Tensor out = ops::cross_attention(q, kv.k, kv.v);
   if (kv.k_img.defined()) out = out + ops::cross_attention(q, kv.k_img, kv.v_img);
   return w.o(out.flatten(2));

@@ -7,7 +7,9 @@ namespace monarch::models {
 
 WanDit::WanDit(const WanConfig& config, const TensorMap& weights)
     : config_(config),
-      weights_(std::make_shared<const DitWeights>(DitWeights::read(config, weights))) {}
+      weights_(std::make_shared<const DitWeights>(DitWeights::read(config, weights))) {
+  check_no_chunk_rules(config_);
+}
 
 at::Tensor WanDit::forward(const DitInput& input) const {
   const at::Tensor x = model_input(config_, input);
@@ -19,7 +21,11 @@ at::Tensor WanDit::forward(const DitInput& input) const {
       [&](size_t layer) {
         return cross_keys(weights_->layers[layer].cross_attn, config_, context);
       },
-      [&](size_t, const Qkv& qkv) { return bidirectional_attention(qkv, config_, grid); });
+      [&](size_t layer, const ops::Projections& projections) {
+        return bidirectional_attention(
+            rotated(projections),
+            head_groups(config_, static_cast<int64_t>(layer), {.step = input.step}), grid);
+      });
 }
 
 }  // namespace monarch::models

@@ -20,6 +20,7 @@ struct DitInput {
   at::Tensor context;        // [B or 1, L, text_dim], L <= text_len
   at::Tensor y = {};         // i2v: [B, in_dim - out_dim, F, H, W], appended to x's channels
   at::Tensor clip_fea = {};  // i2v: [B, 257, clip_dim]
+  int64_t step = -1;         // of the denoising steps, for attention rules that ask; -1: none
 };
 
 class WanDit {

@@ -53,7 +53,7 @@ at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const at
                                   config.patch_size);
   for (size_t i = 0; i < weights.layers.size(); ++i) {
     tokens = run_layer(weights.layers[i], config, tokens, time.e0, rope, cross_keys(i),
-                       [&](const Qkv& qkv) { return pattern(i, qkv); });
+                       [&](const ops::Projections& p) { return pattern(i, p); });
   }
   return unpatchify(run_head(weights, config, tokens, time.e), grid, config.patch_size);
 }

@@ -14,7 +14,7 @@ namespace monarch::models {
 // Gives the cross-attention keys of a layer.
 using CrossKeys = std::function<CrossKv(size_t layer)>;
 // Attends in a layer.
-using LayerPattern = std::function<at::Tensor(size_t layer, const Qkv& qkv)>;
+using LayerPattern = std::function<at::Tensor(size_t layer, const ops::Projections&)>;
 
 // Checks shapes, appends y. Throws naming the operand.
 at::Tensor model_input(const WanConfig& config, const DitInput& input);

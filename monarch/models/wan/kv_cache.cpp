@@ -1,6 +1,8 @@
 #include "monarch/models/wan/kv_cache.h"
 
 #include "monarch/base/error.h"
+#include "monarch/models/wan/attention_rules.h"
+#include "monarch/ops/attention.h"
 
 namespace monarch::models {
 namespace {
@@ -53,13 +55,16 @@ CachePlan DitCache::plan(const WanConfig& config, int64_t start_frame, int64_t n
                 "[monarch_models] the chunk starts at frame ", start_frame, ", but the cache ends ",
                 "at frame ", global_end_ / frame_tokens, "; frames must follow one another");
   const bool windowed = config.local_attn_size != -1;
+  const int64_t unit = tied_frames(config) * frame_tokens;  // blocks are evicted whole
   if (windowed && plan.global_end > global_end_ && new_tokens + local_end_ > capacity_) {
-    plan.evict = new_tokens + local_end_ - capacity_;
+    const int64_t needed = new_tokens + local_end_ - capacity_;
+    plan.evict = (needed + unit - 1) / unit * unit;
   }
   plan.end = local_end_ + plan.global_end - global_end_ - plan.evict;
   plan.begin = plan.end - new_tokens;
   if (plan.evict > 0) {
-    plan.first = std::max<int64_t>(0, plan.end - config.local_attn_size * frame_tokens);
+    const int64_t hidden = std::max<int64_t>(0, plan.end - config.local_attn_size * frame_tokens);
+    plan.first = (hidden + unit - 1) / unit * unit;
   }
   MONARCH_CHECK(plan.begin >= 0 && plan.end <= capacity_, "[monarch_models] ", new_tokens,
                 " tokens from frame ", start_frame, " on do not fit the KV cache of ", capacity_,
@@ -127,33 +132,64 @@ KeysValues DitCache::past(const Layer& layer, int64_t first, int64_t end) const 
   return {at::cat(k, 1), at::cat(v, 1)};
 }
 
-KeysValues DitCache::write(size_t index, const CachePlan& plan, const KeysValues& fresh) {
-  Layer& layer = layers_[index];
-  MONARCH_CHECK(fresh.k.scalar_type() == layer.buffers.k.scalar_type() &&
-                    fresh.k.device() == layer.buffers.k.device() &&
-                    fresh.k.size(0) == layer.buffers.k.size(0),
-                "[monarch_models] the KV cache holds ", layer.buffers.k.scalar_type(), " on ",
-                layer.buffers.k.device(), " for a batch of ", layer.buffers.k.size(0),
-                ", the pass has ", fresh.k.scalar_type(), " on ", fresh.k.device(),
-                " and a batch of ", fresh.k.size(0));
-  if (plan.evict > 0) evict(layer, plan);
-  const bool recording =
-      at::GradMode::is_enabled() && (fresh.k.requires_grad() || fresh.v.requires_grad());
-  KeysValues seen;
-  if (recording) {
-    const KeysValues before = past(layer, plan.first, plan.begin);
-    seen = {at::cat({before.k, fresh.k}, 1), at::cat({before.v, fresh.v}, 1)};
-    if (gradient == CacheGradient::kStraightThrough) {
-      layer.recorded = without(layer.recorded, plan.begin, plan.end);
-      layer.recorded.push_back({plan.begin, fresh});
-      std::sort(layer.recorded.begin(), layer.recorded.end(),
-                [](const Recorded& a, const Recorded& b) { return a.begin < b.begin; });
-    }
+// Slots [0, tokens) from one block order into another.
+void DitCache::reorder(Layer& layer, int64_t tokens, const ops::MonarchOptions& tiling,
+                       const ops::Grid& grid) {
+  if (same_tiling(layer.tiling, tiling)) return;
+  const auto moved = [&](const at::Tensor& t) {
+    const ops::Grid frames{t.size(1) / grid.frame_tokens(), grid.height, grid.width};
+    return ops::to_block_order(ops::from_block_order(t, frames, layer.tiling), frames, tiling);
+  };
+  if (tokens > 0) {
+    const int64_t frames = tokens / grid.frame_tokens();
+    MONARCH_CHECK(frames % tiling.f_tied == 0, "[monarch_models] the KV cache holds ", frames,
+                  " frames, which f_tied ", tiling.f_tied,
+                  " does not divide; change the tiling at another chunk");
+    const KeysValues held = slots(layer.buffers, 0, tokens);
+    // Through a copy: the result may be a view of the same memory.
+    held.k.copy_(moved(held.k).clone());
+    held.v.copy_(moved(held.v).clone());
+    const at::AutoGradMode keep_graphs(true);
+    for (Recorded& piece : layer.recorded) piece.kv = {moved(piece.kv.k), moved(piece.kv.v)};
   }
-  const KeysValues target = slots(layer.buffers, plan.begin, plan.end);
+  layer.tiling = tiling;
+}
+
+void DitCache::prepare(size_t index, const CachePlan& plan, const ops::MonarchOptions& tiling,
+                       const ops::Grid& grid, const at::Tensor& fresh) {
+  Layer& layer = layers_[index];
+  const at::Tensor& buffer = layer.buffers.k;
+  MONARCH_CHECK(fresh.scalar_type() == buffer.scalar_type() && fresh.device() == buffer.device() &&
+                    fresh.size(0) == buffer.size(0),
+                "[monarch_models] the KV cache holds ", buffer.scalar_type(), " on ",
+                buffer.device(), " for a batch of ", buffer.size(0), ", the pass has ",
+                fresh.scalar_type(), " on ", fresh.device(), " and a batch of ", fresh.size(0));
+  if (plan.evict > 0) evict(layer, plan);
+  reorder(layer, plan.local_end - plan.evict, tiling, grid);
+}
+
+KeysValues DitCache::fresh_slots(size_t index, const CachePlan& plan) const {
+  return slots(layers_[index].buffers, plan.begin, plan.end);
+}
+
+KeysValues DitCache::seen(size_t index, const CachePlan& plan) const {
+  return slots(layers_[index].buffers, plan.first, plan.end);
+}
+
+KeysValues DitCache::record(size_t index, const CachePlan& plan, const KeysValues& fresh) {
+  Layer& layer = layers_[index];
+  const KeysValues before = past(layer, plan.first, plan.begin);
+  KeysValues seen{at::cat({before.k, fresh.k}, 1), at::cat({before.v, fresh.v}, 1)};
+  if (gradient == CacheGradient::kStraightThrough) {
+    layer.recorded = without(layer.recorded, plan.begin, plan.end);
+    layer.recorded.push_back({plan.begin, fresh});
+    std::sort(layer.recorded.begin(), layer.recorded.end(),
+              [](const Recorded& a, const Recorded& b) { return a.begin < b.begin; });
+  }
+  const KeysValues target = fresh_slots(index, plan);
   target.k.copy_(fresh.k.detach());
   target.v.copy_(fresh.v.detach());
-  return recording ? seen : slots(layer.buffers, plan.first, plan.end);
+  return seen;
 }
 
 void DitCache::commit(const CachePlan& plan) {

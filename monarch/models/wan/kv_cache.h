@@ -1,7 +1,8 @@
 // Keys and values of the frames a causal transformer has seen.
 //
 // The cache belongs to the caller, the model is const. Keys are stored rotated, with the absolute
-// positions they had when written; with Monarch attention keys and values are in block order.
+// positions they had when written; keys and values of a layer are in the block order of its Monarch
+// heads, in token order if it has none.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -11,6 +12,7 @@
 
 #include "monarch/models/wan/config.h"
 #include "monarch/models/wan/cross_attention.h"
+#include "monarch/ops/monarch_options.h"
 
 namespace monarch::models {
 
@@ -57,11 +59,18 @@ class DitCache {
   CachePlan plan(const WanConfig& config, int64_t start_frame, int64_t new_tokens,
                  int64_t frame_tokens) const;
 
-  // Carries a plan out in one layer: evicts, writes fresh keys and values [B, n, heads, D] and
-  // returns all that the new queries attend to. If `fresh` carries gradients the result is a copy
-  // that later calls do not change; otherwise it is a view of the buffers, valid until the next
-  // call.
-  KeysValues write(size_t layer, const CachePlan& plan, const KeysValues& fresh);
+  // Starts a call in one layer: evicts, and re-orders what stays if it lies in the block order of
+  // another tiling. `grid` is that of the new tokens, `fresh` any tensor [B, ...] of the pass.
+  void prepare(size_t layer, const CachePlan& plan, const ops::MonarchOptions& tiling,
+               const ops::Grid& grid, const at::Tensor& fresh);
+
+  // Then either: the slots for the call's keys and values [B, n, heads, D] in block order, to be
+  // filled, and all that the new queries attend to: views, valid until the next call.
+  KeysValues fresh_slots(size_t layer, const CachePlan& plan) const;
+  KeysValues seen(size_t layer, const CachePlan& plan) const;
+  // Or, in a pass that records gradients: writes `fresh`, in block order, and returns what the
+  // queries attend to, a copy that later calls do not change.
+  KeysValues record(size_t layer, const CachePlan& plan, const KeysValues& fresh);
 
   // Ends a call: takes over the plan's indices.
   void commit(const CachePlan& plan);
@@ -89,11 +98,14 @@ class DitCache {
   };
   struct Layer {
     KeysValues buffers;
+    ops::MonarchOptions tiling;      // whose block order the buffers are in
     std::vector<Recorded> recorded;  // by slot, not overlapping; straight-through only
     CrossKv cross;
   };
 
   static void evict(Layer& layer, const CachePlan& plan);
+  static void reorder(Layer& layer, int64_t tokens, const ops::MonarchOptions& tiling,
+                      const ops::Grid& grid);
   static std::vector<Recorded> without(const std::vector<Recorded>& recorded, int64_t begin,
                                        int64_t end);
   KeysValues past(const Layer& layer, int64_t first, int64_t end) const;

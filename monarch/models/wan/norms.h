@@ -5,9 +5,6 @@
 
 namespace monarch::models {
 
-// x [..., C] * rsqrt(mean(x^2) + eps) * weight [C], computed in float32 (float64 for float64 x).
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
-
 // Layer norm without weight, then times (1 + scale) plus shift. x [B, N, C]; shift, scale
 // [B, R, C]: the tokens form R equal runs and each run has its own modulation. R divides N.
 at::Tensor modulated_layer_norm(const at::Tensor& x, const at::Tensor& shift,

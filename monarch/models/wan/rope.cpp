@@ -30,12 +30,4 @@ at::Tensor rope_table(const ops::Grid& grid, int64_t start_frame, int64_t head_d
   return at::cat(parts, 3).view({grid.tokens(), head_dim / 2}).to(device);
 }
 
-at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& table) {
-  const bool wide = x.scalar_type() == at::kDouble;
-  const at::Tensor pairs =
-      at::view_as_complex(x.to(wide ? at::kDouble : at::kFloat).unflatten(3, {-1, 2}));
-  const at::Tensor angles = (wide ? table.to(at::kComplexDouble) : table).unsqueeze(1);
-  return at::view_as_real(pairs * angles).flatten(3).to(x.scalar_type());
-}
-
 }  // namespace monarch::models

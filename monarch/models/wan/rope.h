@@ -18,8 +18,4 @@ std::array<int64_t, 3> rope_axis_dims(int64_t head_dim);
 at::Tensor rope_table(const ops::Grid& grid, int64_t start_frame, int64_t head_dim,
                       const at::Device& device = at::kCPU, double theta = 10000.0);
 
-// Rotates adjacent channel pairs of x [B, N, H, D]; all heads share the angles. Computed in
-// float32 (float64 for float64 x), result in x's type.
-at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& table);
-
 }  // namespace monarch::models

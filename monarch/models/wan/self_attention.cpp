@@ -1,7 +1,5 @@
 #include "monarch/models/wan/self_attention.h"
 
-#include "monarch/models/wan/norms.h"
-#include "monarch/models/wan/rope.h"
 #include "monarch/ops/attention.h"
 
 namespace monarch::models {
@@ -11,20 +9,41 @@ at::Tensor self_attention(const AttentionWeights& w, const WanConfig& config, co
   const auto split = [&](const at::Tensor& t) {
     return t.unflatten(2, {config.num_heads, config.head_dim()});
   };
-  const Qkv qkv{.q = apply_rope(split(rms_norm(w.q(x), w.norm_q, config.eps)), rope),
-                .k = apply_rope(split(rms_norm(w.k(x), w.norm_k, config.eps)), rope),
-                .v = split(w.v(x))};
-  return w.o(pattern(qkv).flatten(2));
+  return w.o(pattern({.q = split(w.q(x)),
+                      .k = split(w.k(x)),
+                      .v = split(w.v(x)),
+                      .norm_q = w.norm_q,
+                      .norm_k = w.norm_k,
+                      .rope = rope,
+                      .eps = config.eps})
+                 .flatten(2));
 }
 
-at::Tensor bidirectional_attention(const Qkv& qkv, const WanConfig& config, const ops::Grid& grid) {
-  if (config.monarch.enable) {
-    return ops::monarch_attention(qkv.q, qkv.k, qkv.v, config.monarch, grid, grid);
+Qkv rotated(const ops::Projections& p) { return {p.rotated_q(), p.rotated_k(), p.v}; }
+
+at::Tensor attend_heads(const Qkv& qkv, const std::vector<HeadGroup>& groups,
+                        const std::function<at::Tensor(const Qkv&, const HeadAttention&)>& attend) {
+  if (groups.size() == 1) return attend(qkv, groups.front().attention);
+  std::vector<at::Tensor> parts;
+  for (const HeadGroup& group : groups) {
+    const auto heads = [&](const at::Tensor& t) { return t.narrow(2, group.first, group.count); };
+    parts.push_back(attend({heads(qkv.q), heads(qkv.k), heads(qkv.v)}, group.attention));
   }
-  if (config.vmonarch) {
-    return ops::vmonarch_attention(qkv.q, qkv.k, qkv.v, *config.vmonarch, grid);
-  }
-  return ops::dense_attention(qkv.q, qkv.k, qkv.v);
+  return at::cat(parts, 2);
+}
+
+at::Tensor bidirectional_attention(const Qkv& all, const std::vector<HeadGroup>& groups,
+                                   const ops::Grid& grid) {
+  return attend_heads(all, groups, [&](const Qkv& qkv, const HeadAttention& attention) {
+    switch (attention.kind) {
+      case AttentionKind::kMonarch:
+        return ops::monarch_attention(qkv.q, qkv.k, qkv.v, attention.monarch, grid, grid);
+      case AttentionKind::kVMonarch:
+        return ops::vmonarch_attention(qkv.q, qkv.k, qkv.v, attention.vmonarch, grid);
+      case AttentionKind::kDense: break;
+    }
+    return ops::dense_attention(qkv.q, qkv.k, qkv.v);
+  });
 }
 
 }  // namespace monarch::models
