@@ -7,6 +7,7 @@
 
 #include "apps/bench/works.h"
 #include "apps/command.h"
+#include "monarch/attention/problem.h"
 
 namespace monarch::apps {
 namespace {
@@ -16,7 +17,7 @@ struct BenchArguments {
   AttentionBench attention;
   VaeBench vae;
   GenerateBench generate;
-  std::string grid = "30x52", latent = "30x52", size, mode = "both";
+  std::string grid = "30x52", latent = "30x52", size, mode = "both", split = "f,hw";
   std::int64_t num_iters = 0;  // 0: the preset's default
 };
 
@@ -63,6 +64,7 @@ void add_bench(CLI::App& app) {
   };
   CLI::App* attention = add("attention", "Monarch and dense attention", [a](BenchReport& report) {
     parse_grid(a->grid, "--grid", a->attention.rows, a->attention.columns);
+    a->attention.vmonarch.split = attention::parse_split(a->split);
     if (a->num_iters > 0) {
       a->attention.monarch.num_iters = a->attention.vmonarch.num_iters = a->num_iters;
     }
@@ -93,6 +95,8 @@ void add_bench(CLI::App& app) {
   attention->add_flag("--backward", a->attention.backward, "also time the gradients");
   attention->add_option("--num-iters", a->num_iters, "iterations (default: 1, vmonarch 2)")
       ->check(CLI::PositiveNumber);
+  attention->add_option("--split", a->split, "of vmonarch: f,hw  fh,w  w,fh  hw,f  fw,h or h,fw")
+      ->capture_default_str();
   attention->add_option("--f-tied", a->attention.monarch.f_tied)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -102,8 +106,10 @@ void add_bench(CLI::App& app) {
   attention->add_option("--w-reduce", a->attention.monarch.w_reduce)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  add("layer", "one transformer layer at 1.3B widths",
-      [](BenchReport& report) { bench_layer(report); });
+  add("layer", "one transformer layer at 1.3B widths", [](BenchReport& report) {
+    bench_norm_rope(report);
+    bench_layer(report);
+  });
   add("text", "one UMT5-XXL layer", [](BenchReport& report) { bench_text(report); });
   CLI::App* vae = add("vae", "VAE decode and encode", [a](BenchReport& report) {
     parse_grid(a->latent, "--latent", a->vae.latent_height, a->vae.latent_width);

@@ -8,6 +8,7 @@
 #include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/models/wan/vae.h"
+#include "monarch/ops/attention.h"
 #include "monarch/ops/norm_rope.h"
 
 namespace monarch::apps {
@@ -56,6 +57,28 @@ void bench_layer(BenchReport& report) {
               .shape = "1.3B widths, 4680 tokens (3 frames of 30x52), 512 text tokens"},
              {contender("monarch-dense", config), contender("monarch-monarchrt", monarch_config)},
              {dit_layer_flop(config, grid) / 1e9, dit_layer_flop(monarch_config, grid) / 1e9});
+}
+
+void bench_norm_rope(BenchReport& report) {
+  const at::NoGradGuard no_grad;
+  const ops::Grid grid{3, 30, 52};
+  at::manual_seed(kSeed);
+  const ops::Projections p{.q = at::randn({1, grid.tokens(), 12, 128}),
+                           .k = at::randn({1, grid.tokens(), 12, 128}),
+                           .v = at::randn({1, grid.tokens(), 12, 128}),
+                           .norm_q = at::rand({1536}),
+                           .norm_k = at::rand({1536}),
+                           .rope = models::rope_table(grid, 0, 128)};
+  const at::Tensor k_slots = at::empty_like(p.k), v_slots = at::empty_like(p.v);
+  const auto write = [&] { return ops::norm_rope_write(p, grid, {}, k_slots, v_slots); };
+  const auto composed = [&] {
+    const ops::ComposedAttentionGuard guard;
+    return write();
+  };
+  report.run({.name = "norm-rope-write",
+              .shape = "q, k and v of 4680 tokens (3 frames of 30x52), 12 x 128, into a KV cache"},
+             {{"monarch", write, [&] { return relative_error(write(), composed()); }, 1e-6},
+              {"torch-composed", composed, {}, 0}});
 }
 
 void bench_text(BenchReport& report) {

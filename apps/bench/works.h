@@ -31,6 +31,9 @@ void bench_attention(BenchReport& report, const AttentionBench& options);
 // One layer of the 1.3B transformer over 3 frames of 30x52 tokens, dense and Monarch.
 void bench_layer(BenchReport& report);
 
+// RMS norm, rotary embedding and cache write of one such layer, against Torch's operators.
+void bench_norm_rope(BenchReport& report);
+
 // One layer of UMT5-XXL over 512 tokens.
 void bench_text(BenchReport& report);
 
