@@ -6,7 +6,6 @@
 #include "apps/bench/works.h"
 #include "monarch/base/error.h"
 #include "monarch/ops/attention.h"
-#include "monarch/ops/usage.h"
 
 namespace monarch::apps {
 namespace {
@@ -167,13 +166,11 @@ class AttentionBenchmark {
     contenders.push_back({"torch-matmul", [a, b] { at::matmul(a, b); }, {}, 0});
     gflops.push_back(2.0 * 2048 * 2048 * 2048 / 1e9);
 
-    ops::reset_attention_runs();
     const std::string shape =
         str_cat(o_.preset, ' ', o_.query_frames, " on ", o_.kv_frames, " frames of ", o_.rows, 'x',
                 o_.columns, ", ", o_.batch, " x ", o_.heads, " heads x ", o_.head_dim);
     const std::vector<Measurement> measured =
         report_.run({.name = name, .shape = shape, .dtype = o_.dtype}, contenders, gflops);
-    for (const ops::AttentionRuns& runs : ops::attention_runs()) report_.note(describe(runs), runs);
     const auto seconds = [&](std::size_t i) { return measured[i].seconds_median; };
     const std::size_t last = measured.size() - 1;
     if (!is_dense) {

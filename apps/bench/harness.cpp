@@ -14,6 +14,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
+#include "monarch/ops/usage.h"
 
 namespace monarch::apps {
 namespace {
@@ -70,6 +71,7 @@ const std::vector<Measurement>& BenchReport::run(const Work& work,
                                                  const std::vector<Contender>& contenders,
                                                  const std::vector<double>& gflop_of) {
   last_.clear();
+  ops::reset_attention_runs();
   for (std::size_t i = 0; i < contenders.size(); ++i) {
     Measurement measurement{.work = work,
                             .implementation = contenders[i].implementation,
@@ -104,6 +106,7 @@ const std::vector<Measurement>& BenchReport::run(const Work& work,
     last_[i].runs = static_cast<std::int64_t>(seconds[i].size());
     print(last_[i]);
   }
+  for (const ops::AttentionRuns& runs : ops::attention_runs()) note(describe(runs), runs);
   return last_;
 }
 

@@ -54,8 +54,9 @@ class BenchReport {
   BenchReport(BenchOptions options, std::ostream& out);
 
   // Verifies every contender (throws kInternal if one is wrong), then times them in turns, so that
-  // a change in the machine's speed meets all of them. Prints a line each. `gflops` of contenders
-  // that do other amounts of arithmetic: see gflop_of.
+  // a change in the machine's speed meets all of them. Prints a line each, then
+  // which implementations of attention ran and how often, checks and warm-up included. `gflop_of`:
+  // of contenders that do other amounts of arithmetic than the work says.
   const std::vector<Measurement>& run(const Work& work, const std::vector<Contender>& contenders,
                                       const std::vector<double>& gflop_of = {});
 
