@@ -12,7 +12,7 @@
 #include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/evaluation/shapes_analyser.h"
-#include "monarch/io/yaml.h"
+#include "monarch/pipelines/default_options.h"
 #include "monarch/pipelines/generate.h"
 #include "monarch/training/data/shapes_dataset.h"
 
@@ -163,9 +163,7 @@ void report(const EvaluateArguments& a, const std::string& videos,
 }
 
 pipelines::GenerationOptions model_options(const EvaluateArguments& a) {
-  pipelines::GenerationOptions options;
-  const fs::path own = fs::path(a.model) / "generate.yaml";
-  if (fs::exists(own)) options.apply(io::read_yaml(own), own.string());
+  pipelines::GenerationOptions options = pipelines::default_options(a.model);
   if (a.steps) options.sampling_steps = *a.steps;
   if (a.guidance) options.guidance_scale = *a.guidance;
   return options;

@@ -56,13 +56,17 @@ void print_result(const GenerateArguments& a, const GenerationOptions& options,
   if (a.json) {
     Json files = Json::array();
     for (const fs::path& path : paths) files.push_back(path.string());
+    Json rules = Json::array();
+    for (const models::AttentionRule& rule : options.attention_rules)
+      rules.push_back(models::describe(rule));
     std::cout << Json{{"files", files},
                       {"prompt", item.text},
                       {"frames", result.num_frames},
                       {"width", options.width},
                       {"height", options.height},
                       {"mode", pipelines::generation_mode_name(options.mode())},
-                      {"attention", pipelines::attention_preset_name(options.attention)},
+                      {"attention", pipelines::attention_name(options)},
+                      {"attention_rules", rules},
                       {"attention_runs", ops::attention_runs()},
                       {"text_seconds", result.text_seconds},
                       {"denoise_seconds", result.denoise_seconds},
@@ -76,7 +80,7 @@ void print_result(const GenerateArguments& a, const GenerationOptions& options,
   }
   for (const fs::path& path : paths) std::cout << path.string() << '\n';
   std::cout << "  " << result.num_frames << " frames of " << options.width << "x" << options.height
-            << ", " << pipelines::attention_preset_name(options.attention) << " attention: text "
+            << ", " << pipelines::attention_name(options) << " attention: text "
             << format_duration(result.text_seconds) << ", denoise "
             << format_duration(result.denoise_seconds) << ", decode "
             << format_duration(result.decode_seconds - sink.encode_seconds()) << ", encode "
@@ -123,6 +127,8 @@ class Generation {
 
   void run() {
     if (a_.threads > 0) at::set_num_threads(static_cast<int>(a_.threads));
+    const std::string folder = resolve_model(a_);
+    if (a_.latents.empty()) refuse_image_models(folder);
     options_ = resolve_options(a_);
     options_.validate();
     MONARCH_CHECK(options_.causal || (a_.image.empty() && a_.video.empty()),
@@ -130,8 +136,6 @@ class Generation {
                   pipelines::generation_mode_name(options_.mode()),
                   "; give the --config and --checkpoint of one, for instance "
                   "configs/self_forcing_monarch_dmd.yaml");
-    const std::string folder = resolve_model(a_);
-    if (a_.latents.empty()) refuse_image_models(folder);
     pipelines::WanSystem system(folder, system_options(a_));
     if (a_.dry_run) {
       const Json estimate = estimate_run(system, options_, a_.num_samples);

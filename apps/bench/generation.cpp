@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include <filesystem>
 #include <memory>
 #include <tuple>
 #include <utility>
@@ -11,8 +10,7 @@
 
 #include "apps/progress.h"
 #include "monarch/base/error.h"
-#include "monarch/io/yaml.h"
-#include "monarch/pipelines/run_config.h"
+#include "monarch/pipelines/default_options.h"
 #include "monarch/pipelines/text_to_video.h"
 
 namespace monarch::apps {
@@ -24,9 +22,7 @@ using pipelines::WanSystem;
 
 // The folder's settings with those of the command line.
 GenerationOptions folder_options(const GenerateBench& o) {
-  GenerationOptions options;
-  const std::filesystem::path own = std::filesystem::path(o.model) / "generate.yaml";
-  if (std::filesystem::exists(own)) options.apply(io::read_yaml(own), own.string());
+  GenerationOptions options = pipelines::default_options(o.model);
   if (o.width > 0) std::tie(options.width, options.height) = std::pair(o.width, o.height);
   if (o.num_frames > 0) options.num_frames = o.num_frames;
   if (o.steps > 0) options.sampling_steps = o.steps;
@@ -46,17 +42,18 @@ Contender denoiser_pass(WanSystem& system, const GenerationOptions& options, con
   const models::WanConfig config = pipelines::run_config(system, options);
   const auto model = system.transformer(config);
   const auto pass = [model](const at::Tensor& x_t, const at::Tensor& text) {
-    return model->forward(
-        {.x = x_t, .t = at::full({1}, 500.0, at::kFloat), .context = text.to(x_t.scalar_type())});
+    return model->forward({.x = x_t,
+                           .t = at::full({1}, 500.0, at::kFloat),
+                           .context = text.to(x_t.scalar_type()),
+                           .step = 0});
   };
   const auto error = [=] {
-    const at::Tensor small = x.slice(2, 0, config.monarch.f_tied * config.patch_size[0])
-                                 .slice(3, 0, 2 * config.monarch.h_reduce * config.patch_size[1])
-                                 .slice(4, 0, 2 * config.monarch.w_reduce * config.patch_size[2])
-                                 .contiguous();
+    const at::Tensor small =
+        corner(x.slice(2, 0, common_tiling(config).f_tied * config.patch_size[0]), config);
     return relative_error(pass(small, context), pass(small.to(at::kDouble), context));
   };
-  return {attention_name(options), [=] { pass(x, context); }, error, kTransformerTolerance};
+  return {pipelines::attention_name(options), [=] { pass(x, context); }, error,
+          kTransformerTolerance};
 }
 
 void bench_whole(BenchReport& report, WanSystem& system, const GenerationOptions& options,
@@ -80,9 +77,11 @@ void bench_whole(BenchReport& report, WanSystem& system, const GenerationOptions
     const models::WanConfig config = pipelines::run_config(system, variant);
     gflop.push_back(dit_flop(config, latent_grid(config, shape)) / 1e9);
     passes.push_back(denoiser_pass(system, variant, latents, context));
-    video_gflop.push_back(
-        gflop.back() * passes_a_step * static_cast<double>(variant.sampling_steps) + decode_gflop);
-    videos.push_back({attention_name(variant),
+    double denoise_gflop = 0;
+    for (std::int64_t step = 0; step < variant.sampling_steps; ++step)
+      denoise_gflop += passes_a_step * dit_flop(config, latent_grid(config, shape), step) / 1e9;
+    video_gflop.push_back(denoise_gflop + decode_gflop);
+    videos.push_back({pipelines::attention_name(variant),
                       [&system, &variant, &o] {
                         struct Dropped : pipelines::FrameSink {
                           bool write(const at::Tensor&, std::int64_t) override { return true; }

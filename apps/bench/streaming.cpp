@@ -7,7 +7,6 @@
 
 #include "apps/bench/generation.h"
 #include "monarch/base/error.h"
-#include "monarch/pipelines/run_config.h"
 
 namespace monarch::apps {
 namespace {
@@ -30,7 +29,7 @@ class Stream {
     const at::NoGradGuard no_grad;
     const std::vector<std::string> prompts = {o.prompt};
     context_ = system.encode_text(prompts);
-    flow_ = pipelines::bind_cache(*model_, context_, cache_);
+    flow_ = pipelines::bind_cache(*model_, context_, cache_, settings_.rollout.timesteps);
     LatentShape shape = settings_.shape;
     shape.frames = start_;
     if (start_ > 0) {
@@ -64,7 +63,8 @@ class Stream {
       std::tie(shape.frames, shape.height, shape.width) =
           std::tuple(x.size(2), x.size(3), x.size(4));
       models::DitCache cache = new_cache(shape, x.options());
-      return pipelines::bind_cache(*model_, context_.to(x.scalar_type()), cache)(
+      return pipelines::bind_cache(*model_, context_.to(x.scalar_type()), cache,
+                                   settings_.rollout.timesteps)(
           x, sampling::uniform_timestep(x, 500), 0);
     };
     return relative_error(first_chunk(small), first_chunk(small.to(at::kDouble)));
@@ -131,9 +131,9 @@ void bench_streaming(BenchReport& report, WanSystem& system, GenerationOptions o
                          1e9);
     chunk_gflop.push_back(pass_gflop.back() * static_cast<double>(stream.num_passes()) +
                           decode_gflop);
-    passes.push_back({attention_name(variant), [&stream] { stream.pass(); },
+    passes.push_back({pipelines::attention_name(variant), [&stream] { stream.pass(); },
                       [&stream] { return stream.pass_error(); }, kTransformerTolerance});
-    chunks.push_back({attention_name(variant), [&stream] { stream.chunk(); }, {}, 0});
+    chunks.push_back({pipelines::attention_name(variant), [&stream] { stream.chunk(); }, {}, 0});
   }
   const Stream& first = *streams.front();
   const std::int64_t new_frames = first.decode(first.latents()).size(2);

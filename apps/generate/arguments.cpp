@@ -8,6 +8,7 @@
 #include "monarch/base/error.h"
 #include "monarch/io/prompts.h"
 #include "monarch/io/yaml.h"
+#include "monarch/pipelines/default_options.h"
 
 namespace monarch::apps {
 namespace {
@@ -216,9 +217,7 @@ std::string resolve_model(const GenerateArguments& a) {
 
 pipelines::GenerationOptions resolve_options(const GenerateArguments& a) {
   check_combinations(a);
-  pipelines::GenerationOptions options;
-  const fs::path own = fs::path(resolve_model(a)) / "generate.yaml";
-  if (fs::exists(own)) options.apply(io::read_yaml(own), own.string());
+  pipelines::GenerationOptions options = pipelines::default_options(resolve_model(a));
   if (!a.config.empty()) {
     const fs::path file = a.config;
     const fs::path defaults = file.parent_path() / "default_config.yaml";

@@ -46,7 +46,7 @@ struct GenerateArguments {
 
 void add_generate_flags(CLI::App& command, GenerateArguments& arguments);
 
-// Checks what flags say together and reads the settings: the model folder's generate.yaml, then
+// Checks what flags say together and reads the settings: the model folder's own, then
 // --config (merged over a default_config.yaml beside it), then the flags.
 pipelines::GenerationOptions resolve_options(const GenerateArguments& arguments);
 

@@ -119,6 +119,11 @@ std::string_view attention_preset_name(AttentionPreset preset) {
   return "unknown";
 }
 
+std::string attention_name(const GenerationOptions& options) {
+  if (!options.attention_rules.empty()) return "hybrid";
+  return std::string(attention_preset_name(options.attention));
+}
+
 GenerationMode GenerationOptions::mode() const {
   if (causal)
     return denoising_step_list.empty() ? GenerationMode::kCausalDiffusion

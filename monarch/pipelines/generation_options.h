@@ -1,5 +1,6 @@
-// What to generate and how: the settings of `monarch generate`, read from a model folder's
-// defaults, a YAML file of the originals and command-line flags, in this order.
+// What to generate and how: the settings of `monarch generate`, read from a model folder
+// (monarch/pipelines/default_options.h), a YAML file of the originals and command-line flags, in
+// this order.
 #pragma once
 
 #include <cstdint>
@@ -71,5 +72,8 @@ struct GenerationOptions {
   // agree. `patch_height`, `patch_width`: pixels a token covers (16 x 16 with Wan).
   void validate(std::int64_t patch_height = 16, std::int64_t patch_width = 16) const;
 };
+
+// "monarchrt", or "hybrid" where rules make exceptions.
+std::string attention_name(const GenerationOptions& options);
 
 }  // namespace monarch::pipelines

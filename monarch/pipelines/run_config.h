@@ -12,7 +12,7 @@
 namespace monarch::pipelines {
 
 // The transformer's configuration for a run: sizes of the system, attention and chunks of the
-// options.
+// options. Throws if the model cannot attend so.
 models::WanConfig run_config(const WanSystem& system, const GenerationOptions& options);
 
 // Latent size of a video of these options.

@@ -36,9 +36,8 @@ WanSystem::WanSystem(fs::path folder, WanSystemOptions options)
   MONARCH_CHECK_CODE(model_.missing.empty(), kNotFound, "[monarch_pipelines] ", folder_.string(),
                      " lacks ", listed(model_.missing, model_.missing.size()),
                      "; is the download complete?");
-  const fs::path config = model_.diffusers ? "transformer/config.json" : "config.json";
-  transformer_config_ =
-      models::WanConfig::from_json(model_.transformer_config, (folder_ / config).string());
+  transformer_config_ = models::WanConfig::from_json(
+      model_.transformer_config, (folder_ / model_.transformer_config_file()).string());
   vae_config_ = models::VaeConfig::from_json(model_.vae_config);
   text_config_ = models::Umt5Config::from_json(model_.text_config);
   MONARCH_CHECK_CODE(text_config_.dim == transformer_config_.text_dim, kCorrupt,

@@ -28,6 +28,10 @@ struct ModelFolder {
   bool diffusers = false;
   std::vector<std::string> missing;  // what a whole model has and this folder lacks
 
+  // Below the folder, whether it is there or not.
+  std::filesystem::path transformer_config_file() const {
+    return diffusers ? "transformer/config.json" : "config.json";
+  }
   std::shared_ptr<const io::Checkpoint> open_transformer() const;
 };
 

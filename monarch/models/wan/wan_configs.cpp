@@ -40,7 +40,10 @@ Json wan_transformer_config(const Json& config) {
                                    {"num_layers", "num_layers"},
                                    {"cross_attn_norm", "cross_attn_norm"},
                                    {"eps", "eps"},
-                                   {"image_dim", "clip_dim"}});
+                                   {"image_dim", "clip_dim"},
+                                   {"monarch", "monarch"},
+                                   {"vmonarch", "vmonarch"},
+                                   {"attention", "attention"}});
   result["dim"] = integer(config, "num_attention_heads") * integer(config, "attention_head_dim");
   result["model_type"] = result.contains("clip_dim") ? "i2v" : "t2v";
   if (const auto norm = config.find("qk_norm"); norm != config.end()) {
