@@ -123,8 +123,6 @@ void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s
     load_keys(args, args.v, task, s, token, scratch.v_row);
     Ahead ahead;
     add_rows_after(args, task, kv_block, k, num_kv_blocks, ahead);
-    const std::int64_t slice = s.depth * s.padded_cols;
-    if (k + 1 < s.rows) ahead.add(scratch.q_by_row + (k + 1) * slice, slice);
     ahead.spread(vectors / 24);
     multiply(Form::kRows, keys, cols, depth, scratch.k_row, s.width,
              scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols, scratch.scores,
@@ -146,19 +144,9 @@ void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& 
   const int rows = static_cast<int>(s.rows);
   const std::int64_t piece = s.rows * s.width;
   const std::int64_t slice = s.depth * s.padded_rows;
-  const std::int64_t vectors = (s.rows * s.padded_rows + piece) / kLanes;
   for (std::int64_t j = 0; j < s.cols; ++j) {
-    Ahead ahead;
-    if (j + 1 < s.cols) {
-      ahead.add(scratch.a_l + (j + 1) * piece, piece);
-      ahead.add(scratch.q_by_col + (j + 1) * slice, slice);
-      ahead.add(scratch.y + (j + 1) * piece, piece);
-      ahead.add(scratch.out + (j + 1) * piece, piece);
-      ahead.spread(vectors / 24);
-    }
     multiply(Form::kRows, rows, rows, depth, scratch.a_l + j * piece, s.width,
-             scratch.q_by_col + j * slice, s.padded_rows, scratch.scores, s.padded_rows, nullptr,
-             &ahead);
+             scratch.q_by_col + j * slice, s.padded_rows, scratch.scores, s.padded_rows);
     for_each_vector(s.padded_rows, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
       running_softmax<decltype(lanes)::value>(
           scratch.scores + i, s.padded_rows, s.rows, scratch.c_l + j, s.padded_cols,
@@ -166,8 +154,7 @@ void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& 
           scratch.correction + i);
     });
     multiply(Form::kColumns, rows, depth, rows, scratch.scores, s.padded_rows,
-             scratch.y + j * piece, s.width, scratch.out + j * piece, s.width, scratch.correction,
-             &ahead);
+             scratch.y + j * piece, s.width, scratch.out + j * piece, s.width, scratch.correction);
   }
 }
 

@@ -19,9 +19,10 @@ MonarchForwardPlan::MonarchForwardPlan(const MonarchProblem& problem, int num_th
 }
 
 // Keys brought in serve all columns of a task, and vectors run along them: few wide tasks are best,
-// as long as a task's scratch is not far beyond a core's cache and all threads are busy.
+// even where a task's scratch is far beyond a core's own cache (what it reads there comes in order,
+// and the keys do not), as long as all threads are busy.
 std::int64_t MonarchForwardPlan::column_groups() const {
-  constexpr std::size_t kScratchFloats = 2 << 20;
+  constexpr std::size_t kScratchFloats = 4 << 20;
   constexpr double kBusy = 0.9;
   MonarchForwardArgs args = this->args();
   const std::int64_t together = args.causal_group == 0 ? args.num_q_blocks : args.causal_group;

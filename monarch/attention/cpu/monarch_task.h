@@ -49,12 +49,12 @@ struct Task {
     return args.causal_group == 0 ? args.num_q_blocks : args.causal_group;
   }
 
-  // Groups begin at whole vectors.
+  // Groups begin at whole vectors, the nearest.
   static MONARCH_INLINE std::int64_t group_start(const MonarchForwardArgs& args,
                                                  std::int64_t group) {
     const std::int64_t all = blocks_together(args) * args.layout.block_cols();
     if (group == args.column_groups) return all;
-    return group * all / args.column_groups / 16 * 16;
+    return (group * all / args.column_groups + 8) / 16 * 16;
   }
 
   // f(i, column, token) for every query of the task.
