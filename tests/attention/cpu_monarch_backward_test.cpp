@@ -48,6 +48,22 @@ TEST(CpuMonarchBackward, TilingsMasksCachesScoresAndStorage) {
   check_backward(p);
 }
 
+// Query blocks stand side by side as far as a tile goes: all of them, some, or one; key gradients
+// are summed where these are not all, and zero where a mask hides keys from every query.
+TEST(CpuMonarchBackward, QueryBlocksSideBySide) {
+  for (const std::int64_t q_frames : {1, 2, 3, 5, 7}) {
+    check_backward(MonarchProblem{
+        .head_dim = 8, .q_frames = q_frames, .kv_frames = 3, .height = 3, .width = 52});
+    check_backward(MonarchProblem{
+        .head_dim = 8, .q_frames = q_frames, .kv_frames = 2, .height = 2, .width = 90});
+  }
+  MonarchProblem causal{.head_dim = 8, .q_frames = 4, .kv_frames = 4, .height = 2, .width = 30};
+  for (const std::int64_t frames : {1, 2, 4}) {
+    causal.block_causal_size = frames * 60;
+    check_backward(causal);
+  }
+}
+
 TEST(CpuMonarchBackward, EveryFixtureOfOneStep) {
   int count = 0;
   for (const auto& path : fixture_files()) {

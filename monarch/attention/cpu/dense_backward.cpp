@@ -60,7 +60,7 @@ void load_queries(const DenseBackwardArgs& args, const Head& head, const Tile& t
 
 }  // namespace
 
-std::int64_t dense_gradient_query_tile() { return kGradientQueryTile; }
+std::int64_t gradient_query_tile() { return kGradientQueryTile; }
 
 std::size_t dense_backward_workspace(const DenseBackwardArgs& args) {
   return GradientScratch(args.head_dim, nullptr).size;

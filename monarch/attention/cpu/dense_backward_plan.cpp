@@ -15,7 +15,7 @@ void set_tiles(const Kernels& kernels, DenseBackwardArgs& args) {
   const std::int64_t group_tokens = args.q_tokens / args.num_groups;
   const std::int64_t even = (args.q_tokens / kMostGroups + 15) / 16 * 16;
   args.query_tile =
-      std::clamp(even, kLeastQueries, std::max(kLeastQueries, kernels.dense_gradient_query_tile()));
+      std::clamp(even, kLeastQueries, std::max(kLeastQueries, kernels.gradient_query_tile()));
   args.tiles_per_group = (group_tokens + args.query_tile - 1) / args.query_tile;
   args.grid = std::clamp<std::int64_t>(
       std::min(args.num_groups * args.tiles_per_group, args.kv_tokens / kLeastKeys), 1,

@@ -7,7 +7,7 @@
 //   dV[u] += Σ_t P Gv[t]    dK[u] += Σ_t P Gk[t] + dS Q[t]    dQ[t] += Σ_u dS K[u]
 //
 // Gv is the gradient of Σ_u P V[u], Gk that of Σ_u P K[u], c that of Σ_u P log2 P; dense attention
-// has the first alone. dK and dV are summed in memory, where a tile of 128 queries makes the
+// has the first alone. dK and dV are summed in memory, where a tile of 160 queries makes the
 // traffic small beside the products. Cost: 10 operations a score and dimension with Gv, 14 with
 // both.
 #pragma once
@@ -19,7 +19,7 @@
 
 namespace monarch::attention::cpu::MONARCH_ISA {
 
-inline constexpr std::int64_t kGradientQueryTile = 128;
+inline constexpr std::int64_t kGradientQueryTile = 160;
 inline constexpr std::int64_t kGradientKeyTile = 96;
 
 // Which gradients come in.
@@ -39,6 +39,8 @@ struct GradientScratch {
   float* dq;     // [T, D]
   float* k;      // [U, D]
   float* v;      // [U, D]
+  float* dk;     // [U, D] where dK and dV are not summed elsewhere
+  float* dv;     // [U, D]
   float* p;      // [U, T]
   float* x;      // [U, T]
   float* lse;    // [T] base 2
@@ -54,7 +56,7 @@ struct GradientScratch {
     const std::int64_t depth = round_up(head_dim, 4);
     for (float** rows : {&q, &g_k, &g_v, &dq}) *rows = take(kGradientQueryTile * width);
     for (float** columns : {&q_t, &g_k_t, &g_v_t}) *columns = take(depth * kGradientQueryTile);
-    for (float** rows : {&k, &v}) *rows = take(kGradientKeyTile * width);
+    for (float** rows : {&k, &v, &dk, &dv}) *rows = take(kGradientKeyTile * width);
     for (float** scores : {&p, &x}) *scores = take(kGradientKeyTile * kGradientQueryTile);
     for (float** column : {&lse, &delta, &c, &ones}) *column = take(kGradientQueryTile);
     size = take.used();
@@ -92,27 +94,34 @@ MONARCH_INLINE void softmax_gradient(const float* scores, bool known, float* p, 
 }
 
 // The tile's queries against `count` keys, whose rows scratch.k and scratch.v hold; dk and dv
-// [count, D] are added to. `log_p` [count, padded queries] if it was kept, else null.
+// [count, D] are added to, or overwritten if `fresh`. `log_p` [count, padded queries] if it was
+// kept, else null. `ahead`: what to bring in meanwhile.
 MONARCH_INLINE void gradient_keys(const GradientScratch& scratch, const GradientWork& work,
                                   std::int64_t head_dim, std::int64_t queries, std::int64_t count,
-                                  const float* log_p, float* dk, float* dv) {
+                                  const float* log_p, float* dk, float* dv, bool fresh = false,
+                                  Ahead* ahead = nullptr) {
+  const float* added = fresh ? nullptr : scratch.ones;
   const std::int64_t width = packed_width(head_dim);
   const int depth = static_cast<int>(head_dim);
   const int columns = static_cast<int>(queries);
   const int keys = static_cast<int>(count);
   const std::int64_t padded = padded_columns(columns);
   const float* scores = log_p == nullptr ? scratch.p : log_p;
+  if (ahead != nullptr) {
+    const int scored = 2 + (log_p == nullptr ? 1 : 0);
+    ahead->spread((scored * keys * padded + 3 * keys * width + columns * width) / kLanes / 24);
+  }
   if (log_p == nullptr) {
     multiply(Form::kRows, keys, columns, depth, scratch.k, width, scratch.q_t, padded, scratch.p,
-             padded);
+             padded, nullptr, ahead);
   }
   if (work.values) {
     multiply(Form::kRows, keys, columns, depth, scratch.v, width, scratch.g_v_t, padded, scratch.x,
-             padded);
+             padded, nullptr, ahead);
   }
   if (work.keys) {
     multiply(Form::kRows, keys, columns, depth, scratch.k, width, scratch.g_k_t, padded, scratch.x,
-             padded, work.values ? scratch.ones : nullptr);
+             padded, work.values ? scratch.ones : nullptr, ahead);
   }
   for (std::int64_t t = 0; t < padded; t += kLanes) {
     softmax_gradient(scores + t, log_p != nullptr, scratch.p + t, scratch.x + t, padded, count,
@@ -121,16 +130,16 @@ MONARCH_INLINE void gradient_keys(const GradientScratch& scratch, const Gradient
   }
   if (work.values) {
     multiply(Form::kRows, keys, depth, columns, scratch.p, padded, scratch.g_v, width, dv, width,
-             scratch.ones);
+             added, ahead);
   }
   if (work.keys) {
     multiply(Form::kRows, keys, depth, columns, scratch.p, padded, scratch.g_k, width, dk, width,
-             scratch.ones);
+             added, ahead);
   }
   multiply(Form::kRows, keys, depth, columns, scratch.x, padded, scratch.q, width, dk, width,
-           scratch.ones);
+           work.keys ? scratch.ones : added, ahead);
   multiply(Form::kColumns, columns, depth, keys, scratch.x, padded, scratch.k, width, scratch.dq,
-           width, scratch.ones);
+           width, scratch.ones, ahead);
 }
 
 }  // namespace monarch::attention::cpu::MONARCH_ISA

@@ -15,7 +15,7 @@ std::size_t dense_forward_workspace(const DenseForwardArgs& args);
 std::int64_t dense_query_tile();
 void dense_forward(const DenseForwardArgs& args, std::int64_t task, float* workspace);
 std::size_t dense_backward_workspace(const DenseBackwardArgs& args);
-std::int64_t dense_gradient_query_tile();
+std::int64_t gradient_query_tile();
 void dense_backward(const DenseBackwardArgs& args, std::int64_t task, float* workspace);
 void store_rows(const StoreRowsArgs& args, std::int64_t first, std::int64_t last);
 void norm_rope(const NormRopeArgs& args, std::int64_t batch, std::int64_t token,
@@ -62,7 +62,7 @@ const Kernels kKernels{.monarch_forward_workspace = monarch_forward_workspace,
                        .dense_query_tile = dense_query_tile,
                        .dense_forward = dense_forward,
                        .dense_backward_workspace = dense_backward_workspace,
-                       .dense_gradient_query_tile = dense_gradient_query_tile,
+                       .gradient_query_tile = gradient_query_tile,
                        .dense_backward = dense_backward,
                        .store_rows = store_rows,
                        .step_workspace = step_workspace,

@@ -158,7 +158,7 @@ struct Kernels {
   void (*dense_forward)(const DenseForwardArgs& args, std::int64_t task, float* workspace);
 
   std::size_t (*dense_backward_workspace)(const DenseBackwardArgs& args);  // floats a thread
-  std::int64_t (*dense_gradient_query_tile)();                             // most queries a tile
+  std::int64_t (*gradient_query_tile)();                                   // most queries a tile
   // task < heads * grid; one step after the other
   void (*dense_backward)(const DenseBackwardArgs& args, std::int64_t task, float* workspace);
   void (*store_rows)(const StoreRowsArgs& args, std::int64_t first, std::int64_t last);

@@ -28,7 +28,8 @@ class MonarchBackwardPlan {
 
  private:
   struct Pieces;
-  std::int64_t blocks_at_once() const;
+  StepArgs shape() const;
+  bool whole_keys(const StepArgs& shape) const;
 
   MonarchProblem problem_;
   int num_threads_;

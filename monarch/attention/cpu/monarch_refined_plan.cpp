@@ -24,7 +24,7 @@ struct MonarchRefinedPlan::Pieces {
   ScratchSpace scratch;
 
   Pieces(const MonarchRefinedPlan& plan, WorkspaceCutter& cutter)
-      : shape(step_shape(plan.problem_, plan.problem_.num_kv_blocks())),
+      : shape(step_shape(plan.problem_, 1, plan.problem_.num_kv_blocks())),
         steps(kernels(plan.isa_), shape, shape.rows, plan.problem_.num_iters,
               Steps::Direction::kForward),
         units(plan.problem_.batch * plan.problem_.num_heads * plan.problem_.num_q_blocks()),

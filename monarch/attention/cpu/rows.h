@@ -106,26 +106,40 @@ MONARCH_INLINE void add_row(const float* row, std::int64_t packed, float* to) {
   for (std::int64_t d = 0; d < packed; ++d) to[d] += row[d];
 }
 
-// to[d, m] = from[m, d] for m < rows, zero for rows <= m < padded (a multiple of 4); width a
-// multiple of 4.
+// Four floats of each of the rows m, m + 4, .. < m + N, zeros from row `rows` on.
+template <int N>
+MONARCH_INLINE Vec<N> load_fours(const float* from, std::ptrdiff_t stride, std::int64_t m,
+                                 std::int64_t rows) {
+  if constexpr (N == 4) {
+    return m < rows ? load<4>(from + m * stride) : Vec<4>{};
+  } else {
+    return join<N / 2>(load_fours<N / 2>(from, stride, m, rows),
+                       load_fours<N / 2>(from, stride, m + N / 2, rows));
+  }
+}
+
+// to[d, m] = from[m, d] for m < rows, zero for rows <= m < padded (whole vectors); width a multiple
+// of 4. In squares of 4 x 4, as many at once as a vector holds.
 MONARCH_INLINE void transpose(const float* from, std::ptrdiff_t from_stride, std::int64_t rows,
                               std::int64_t padded, std::int64_t width, float* to,
                               std::ptrdiff_t to_stride) {
-  for (std::int64_t m = 0; m < padded; m += 4) {
+  const auto squares = [&](std::int64_t m, std::int64_t present) MONARCH_LAMBDA_INLINE {
     for (std::int64_t d = 0; d < width; d += 4) {
-      Vec<4> r[4];
-      for (int x = 0; x < 4; ++x)
-        r[x] = m + x < rows ? load<4>(from + (m + x) * from_stride + d) : Vec<4>{};
-      const Vec<4> a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
-      const Vec<4> b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
-      const Vec<4> c = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-      const Vec<4> e = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
-      store<4>(to + (d + 0) * to_stride + m, __builtin_shufflevector(a, b, 0, 1, 4, 5));
-      store<4>(to + (d + 1) * to_stride + m, __builtin_shufflevector(a, b, 2, 3, 6, 7));
-      store<4>(to + (d + 2) * to_stride + m, __builtin_shufflevector(c, e, 0, 1, 4, 5));
-      store<4>(to + (d + 3) * to_stride + m, __builtin_shufflevector(c, e, 2, 3, 6, 7));
+      Vec<kLanes> r[4];
+      for (int x = 0; x < 4; ++x) r[x] = load_fours<kLanes>(from + d, from_stride, m + x, present);
+      const Vec<kLanes> a = low_pairs(r[0], r[1]);
+      const Vec<kLanes> b = low_pairs(r[2], r[3]);
+      const Vec<kLanes> c = high_pairs(r[0], r[1]);
+      const Vec<kLanes> e = high_pairs(r[2], r[3]);
+      store<kLanes>(to + (d + 0) * to_stride + m, low_halves(a, b));
+      store<kLanes>(to + (d + 1) * to_stride + m, high_halves(a, b));
+      store<kLanes>(to + (d + 2) * to_stride + m, low_halves(c, e));
+      store<kLanes>(to + (d + 3) * to_stride + m, high_halves(c, e));
     }
-  }
+  };
+  std::int64_t m = 0;
+  for (; m + kLanes <= rows; m += kLanes) squares(m, m + kLanes);  // no row is missing
+  for (; m < padded; m += kLanes) squares(m, rows);
 }
 
 // Visits every vector of a row of `padded` columns (padded_columns): f(column, lanes).

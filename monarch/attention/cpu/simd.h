@@ -11,7 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -82,6 +82,47 @@ MONARCH_INLINE float sum(Vec<N> value) {
     return sum<N / 2>(halves[0] + halves[1]);
   }
 }
+
+#if defined(__AVX2__)
+// a's lanes, then b's. (GCC takes a shuffle that says the same apart, lane by lane.)
+template <int N>
+MONARCH_INLINE Vec<2 * N> join(Vec<N> a, Vec<N> b) {
+  if constexpr (N == 4) {
+    return (Vec<8>)_mm256_insertf128_ps(_mm256_castps128_ps256((__m128)a), (__m128)b, 1);
+  } else {
+#if defined(__AVX512DQ__)
+    return (Vec<16>)_mm512_maskz_insertf32x8(0xffff, _mm512_castps256_ps512((__m256)a), (__m256)b,
+                                             1);
+#endif
+  }
+}
+#endif
+
+// Shuffles within each four lanes (a0 .. a3, b0 .. b3): a0 b0 a1 b1; a2 b2 a3 b3; a0 a1 b0 b1; a2
+// a3 b2 b3.
+#if MONARCH_LANES == 16
+#define MONARCH_SHUFFLE(a, b, x, y, z, w)                                                    \
+  __builtin_shufflevector(a, b, x, y, z, w, x + 4, y + 4, z + 4, w + 4, x + 8, y + 8, z + 8, \
+                          w + 8, x + 12, y + 12, z + 12, w + 12)
+#elif MONARCH_LANES == 8
+#define MONARCH_SHUFFLE(a, b, x, y, z, w) \
+  __builtin_shufflevector(a, b, x, y, z, w, x + 4, y + 4, z + 4, w + 4)
+#else
+#define MONARCH_SHUFFLE(a, b, x, y, z, w) __builtin_shufflevector(a, b, x, y, z, w)
+#endif
+MONARCH_INLINE Vec<kLanes> low_pairs(Vec<kLanes> a, Vec<kLanes> b) {
+  return MONARCH_SHUFFLE(a, b, 0, kLanes, 1, kLanes + 1);
+}
+MONARCH_INLINE Vec<kLanes> high_pairs(Vec<kLanes> a, Vec<kLanes> b) {
+  return MONARCH_SHUFFLE(a, b, 2, kLanes + 2, 3, kLanes + 3);
+}
+MONARCH_INLINE Vec<kLanes> low_halves(Vec<kLanes> a, Vec<kLanes> b) {
+  return MONARCH_SHUFFLE(a, b, 0, 1, kLanes, kLanes + 1);
+}
+MONARCH_INLINE Vec<kLanes> high_halves(Vec<kLanes> a, Vec<kLanes> b) {
+  return MONARCH_SHUFFLE(a, b, 2, 3, kLanes + 2, kLanes + 3);
+}
+#undef MONARCH_SHUFFLE
 
 // A NaN in `b` is kept; one in `a` is dropped. Maxima only shift exponents, so a dropped NaN still
 // reaches the sums.

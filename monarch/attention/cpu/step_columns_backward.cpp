@@ -154,30 +154,41 @@ void column(const StepArgs& args, const Scratch& scratch, std::int64_t j) {
   for (std::int64_t at = 0; at < (args.queries > args.rows ? args.queries : args.rows); ++at)
     scratch.ones[at] = 1.0F;
 
+  Ahead ahead;
+  if (j + 1 < args.cols) {
+    const std::int64_t next = args.rows * width;
+    ahead.add(a_l + next, next);
+    ahead.add((args.last ? y : da_r) + next, next);
+    add_column(args, args.q, j + 1, ahead);
+    if (args.last) add_column(args, args.grad_out, j + 1, ahead);
+    if (args.lse != nullptr) add_column(args, args.out, j + 1, ahead);
+    ahead.spread((2 * args.rows * all + (2 * args.rows + args.queries) * width) / kLanes / 24);
+  }
   for (std::int64_t first = 0; first < args.queries; first += tile) {
     const std::int64_t rest = args.queries - first;
     const int count = static_cast<int>(rest < tile ? rest : tile);
     const std::int64_t padded = padded_columns(count);
     const float* added = first == 0 ? nullptr : scratch.ones;  // to what earlier tiles left
-    multiply(Form::kRows, rows, count, dim, a_l, width, scratch.q_t + first, all, scratch.w,
-             padded);
+    multiply(Form::kRows, rows, count, dim, a_l, width, scratch.q_t + first, all, scratch.w, padded,
+             nullptr, &ahead);
     multiply(Form::kRows, rows, count, dim, args.last ? y : da_r, width,
-             (args.last ? scratch.g_t : scratch.q_t) + first, all, scratch.l, padded);
+             (args.last ? scratch.g_t : scratch.q_t) + first, all, scratch.l, padded, nullptr,
+             &ahead);
     softmax_gradients(args, scratch, j, first, count, padded);
 
     float* dq = args.dq + (first * args.cols + j) * width;
     const std::int64_t dq_stride = args.cols * width;
     multiply(Form::kColumns, count, dim, rows, scratch.w, padded, a_l, width, dq, dq_stride,
-             args.fresh ? nullptr : scratch.ones);
+             args.fresh ? nullptr : scratch.ones, &ahead);
     if (args.last) {
       multiply(Form::kRows, rows, dim, count, scratch.l, padded, scratch.g + first * width, width,
-               dy, width, added);
+               dy, width, added, &ahead);
     } else {
       multiply(Form::kColumns, count, dim, rows, scratch.l, padded, da_r, width, dq, dq_stride,
                scratch.ones);
     }
     multiply(Form::kRows, rows, dim, count, scratch.w, padded, scratch.q + first * width, width,
-             da_l, width, added);
+             da_l, width, added, &ahead);
   }
   if (several) {
     for (std::int64_t at = 0; at < args.rows * width; ++at) a_l[at] = da_l[at];

@@ -22,8 +22,9 @@ MONARCH_INLINE StepArgs of_unit(const StepArgs& all, std::int64_t unit) {
     if (operand->data == nullptr) continue;
     operand->data = static_cast<const char*>(operand->data) + offset(*operand);
   }
-  if (args.result.data != nullptr) {
-    args.result.data = static_cast<char*>(args.result.data) + offset(args.result);
+  for (Result* result : {&args.result, &args.grad_k, &args.grad_v}) {
+    if (result->data == nullptr) continue;
+    result->data = static_cast<char*>(result->data) + offset(*result);
   }
   args.q_tokens += which % all.num_blocks * all.queries * all.cols;
   if (args.lse != nullptr) args.lse += (batch * all.num_heads + head) * all.lse_stride;
@@ -63,11 +64,54 @@ MONARCH_INLINE void load_a_r(const StepArgs& args, std::int64_t k, std::int64_t 
 MONARCH_INLINE void load_keys(const StepArgs& args, const Operand& operand, std::int64_t k,
                               std::int64_t first, std::int64_t count, float* rows) {
   const std::int64_t width = packed_width(args.head_dim);
-  const std::int64_t* tokens = args.k_tokens + k * args.cols + first;
+  const std::int64_t* tokens = args.k_tokens + k * args.keys + first;
   for (std::int64_t l = 0; l < count; ++l) {
     load_row(operand.data, operand.dtype, tokens[l] * operand.token_stride, args.head_dim, width,
              1.0F, rows + l * width);
   }
+}
+
+// The keys or values of row k, to be brought in.
+MONARCH_INLINE void add_keys(const StepArgs& args, const Operand& operand, std::int64_t k,
+                             Ahead& ahead) {
+  const std::int64_t* tokens = args.k_tokens + k * args.keys;
+  const std::int64_t bytes = dtype_bytes(operand.dtype);
+  const std::int64_t step = args.keys > 1 ? tokens[1] - tokens[0] : 0;
+  ahead.add(static_cast<const char*>(operand.data) + tokens[0] * operand.token_stride * bytes,
+            step * operand.token_stride * bytes, args.head_dim * bytes, args.keys);
+}
+
+// The row that a task takes after row k of its run of i's, or -1.
+struct RowRun {
+  std::int64_t first;  // i
+  std::int64_t last;   // one past
+  MONARCH_INLINE RowRun(const StepArgs& args, std::int64_t run)
+      : first(run * args.row_run),
+        last(first + args.row_run < args.queries ? first + args.row_run : args.queries) {}
+  MONARCH_INLINE std::int64_t after(const StepArgs& args, std::int64_t k) const {
+    if (k + args.queries < args.rows) return k + args.queries;
+    const std::int64_t next = k % args.queries + 1;
+    return next < last ? next : -1;
+  }
+};
+
+// Queries i of column j, to be brought in; they lie evenly in all but the rarest layouts, and where
+// they do not this costs time alone.
+MONARCH_INLINE void add_column(const StepArgs& args, const Operand& operand, std::int64_t j,
+                               Ahead& ahead) {
+  const std::int64_t bytes = dtype_bytes(operand.dtype);
+  const std::int64_t* tokens = args.q_tokens + j;
+  const std::int64_t step = args.queries > 1 ? tokens[args.cols] - tokens[0] : 0;
+  ahead.add(static_cast<const char*>(operand.data) + tokens[0] * operand.token_stride * bytes,
+            step * operand.token_stride * bytes, args.head_dim * bytes, args.queries);
+}
+
+// The row's part of an array [P, K, D].
+MONARCH_INLINE void add_row_of(const StepArgs& args, const float* array, std::int64_t k,
+                               Ahead& ahead) {
+  const std::int64_t width = packed_width(args.head_dim);
+  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(float));
+  ahead.add(array + k * width, args.rows * width * kBytes, width * kBytes, args.cols);
 }
 
 // Queries i of column j times `scale`, packed.

@@ -11,20 +11,21 @@ StepArgs step_shape(const VMonarchProblem& problem) {
   args.num_heads = problem.num_heads;
   args.head_dim = problem.head_dim;
   args.queries = args.rows = problem.layout().num_rows();
-  args.cols = problem.layout().num_cols();
+  args.cols = args.keys = problem.layout().num_cols();
   args.scale_log2 = static_cast<float>(problem.scale() * std::numbers::log2e);
   args.c_r_min = static_cast<float>(problem.c_r_min);
   if (problem.recompute_first_frame) args.zero_tokens = problem.height * problem.width;
   return args;
 }
 
-StepArgs step_shape(const MonarchProblem& problem, std::int64_t kv_blocks) {
+StepArgs step_shape(const MonarchProblem& problem, std::int64_t q_blocks, std::int64_t kv_blocks) {
   StepArgs args;
   args.num_heads = problem.num_heads;
   args.head_dim = problem.head_dim;
   args.queries = problem.layout().block_rows();
   args.rows = kv_blocks * args.queries;
-  args.cols = problem.layout().block_cols();
+  args.keys = problem.layout().block_cols();
+  args.cols = q_blocks * args.keys;
   args.scale_log2 = static_cast<float>(problem.scale() * std::numbers::log2e);
   args.entropy_gradient = true;
   if (problem.num_iters > 1) {
@@ -43,21 +44,28 @@ void fill_key_tokens(const MonarchProblem& problem, std::int64_t* tokens) {
 }
 
 Steps::Steps(const Kernels& kernels, const StepArgs& shape, std::int64_t all_rows,
-             std::int64_t num_iters, Direction direction)
+             std::int64_t num_iters, Direction direction, bool whole_keys)
     : kernels_(kernels), num_iters_(num_iters), backward_(direction == Direction::kBackward) {
   const std::int64_t tile = kernels.step_row_tile();
   row_tiles_ = (shape.cols + tile - 1) / tile;
+  // Short rows one after the other, so that the next can be brought in meanwhile.
+  constexpr std::int64_t kRowRun = 4;
+  row_run_ = shape.keys <= kernels.step_key_tile() ? std::min(kRowRun, shape.queries) : 1;
+  const std::int64_t runs = (shape.queries + row_run_ - 1) / row_run_;
   if (backward_) {
     // Long rows are cut where there are too few for the threads of a large machine. Results depend
     // on the cut, so it depends on sizes alone.
     constexpr std::int64_t kTasks = 16;
-    grid_ = std::clamp<std::int64_t>((kTasks + shape.queries - 1) / shape.queries, 1,
-                                     std::max<std::int64_t>(1, shape.cols / 128));
+    grid_ = std::clamp<std::int64_t>((kTasks + runs - 1) / runs, 1,
+                                     std::max<std::int64_t>(1, shape.keys / 128));
   }
-  tasks_of_unit_ = shape.queries * (backward_ ? grid_ : row_tiles_);
+  tasks_of_unit_ = runs * (backward_ ? grid_ : row_tiles_);
+  stores_keys_ =
+      whole_keys && num_iters == 1 && grid_ == 1 && shape.cols <= kernels.gradient_query_tile();
   // Weights kept from the recomputed forward spare one product of seven. Of several iterations they
   // would take as much memory as all else.
-  keeps_log_r_ = backward_ && num_iters == 1 && shape.cols <= kernels.step_key_tile();
+  keeps_log_r_ = backward_ && num_iters == 1 && shape.keys <= kernels.step_key_tile() &&
+                 shape.cols <= kernels.gradient_query_tile();
   thread_floats_ = kernels.step_workspace(shape, backward_);
 
   const std::int64_t width = row_floats(shape.head_dim);
@@ -75,14 +83,16 @@ Steps::Steps(const Kernels& kernels, const StepArgs& shape, std::int64_t all_row
     }
     take(delta_, cells);
     take(dq_, shape.queries * shape.cols * width);
-    take(dk_, all_rows * shape.cols * width);
-    take(dv_, all_rows * shape.cols * width);
+    if (!stores_keys_) {
+      take(dk_, all_rows * shape.keys * width);
+      take(dv_, all_rows * shape.keys * width);
+    }
   }
   const std::int64_t once = used;
   take(a_l_, cells * width);
   take(c_l_, cells);
   if (keeps_log_r_) {
-    take(log_r_, cells * kernels.step_padded(shape.cols));
+    take(log_r_, shape.rows * shape.keys * kernels.step_padded(shape.cols));
   } else if (backward_) {
     take(row_lse_, cells);
   }
@@ -113,7 +123,8 @@ void Steps::set_arrays(StepArgs& args, std::int64_t iteration, float* arrays) co
 
 void Steps::run_rows(const ParallelLoop& loop, int num_threads, const StepArgs& args,
                      std::int64_t units, const ScratchSpace& scratch) const {
-  loop(num_threads, units * args.queries * args.row_tiles,
+  const std::int64_t runs = (args.queries + args.row_run - 1) / args.row_run;
+  loop(num_threads, units * runs * args.row_tiles,
        [&](std::int64_t task, int thread) { kernels_.step_rows(args, task, scratch.of(thread)); });
 }
 
@@ -129,6 +140,7 @@ void Steps::forward(const ParallelLoop& loop, int num_threads, StepArgs args, st
                     float* arrays, const ScratchSpace& scratch) const {
   args.unit_stride = unit_floats_;
   args.row_tiles = row_tiles_;
+  args.row_run = row_run_;
   for (std::int64_t iteration = 0; iteration < num_iters_; ++iteration) {
     set_arrays(args, iteration, arrays);
     run_rows(loop, num_threads, args, units, scratch);
@@ -140,14 +152,16 @@ void Steps::backward(const ParallelLoop& loop, int num_threads, StepArgs args, s
                      std::int64_t first_row, float* arrays, const ScratchSpace& scratch) const {
   args.unit_stride = unit_floats_;
   args.row_tiles = row_tiles_;
+  args.row_run = row_run_;
+  const std::int64_t runs = (args.queries + row_run_ - 1) / row_run_;
   args.grid = grid_;
-  const std::int64_t offset = first_row * args.cols * row_floats(args.head_dim);
+  const std::int64_t offset = first_row * args.keys * row_floats(args.head_dim);
   args.da_r = num_iters_ > 1 ? arrays + da_r_ : nullptr;
   args.dc_r = num_iters_ > 1 ? arrays + dc_r_ : nullptr;
   args.delta = arrays + delta_;
   args.dq = arrays + dq_;
-  args.dk = arrays + dk_ + offset;
-  args.dv = arrays + dv_ + offset;
+  args.dk = stores_keys_ ? nullptr : arrays + dk_ + offset;
+  args.dv = stores_keys_ ? nullptr : arrays + dv_ + offset;
   for (std::int64_t iteration = 0; iteration < num_iters_; ++iteration) {
     set_arrays(args, iteration, arrays);
     run_rows(loop, num_threads, args, units, scratch);
@@ -158,7 +172,7 @@ void Steps::backward(const ParallelLoop& loop, int num_threads, StepArgs args, s
     run_columns(loop, num_threads, args, units, scratch, kernels_.step_columns_backward);
     args.fresh = false;
     for (args.step = 0; args.step < grid_; ++args.step) {
-      loop(num_threads, units * args.queries * grid_, [&](std::int64_t task, int thread) {
+      loop(num_threads, units * runs * grid_, [&](std::int64_t task, int thread) {
         kernels_.step_rows_backward(args, task, scratch.of(thread));
       });
     }

@@ -8,8 +8,8 @@ namespace monarch::attention::cpu {
 
 // Sizes, scale and the parameters of g; without tensors, tables and arrays.
 StepArgs step_shape(const VMonarchProblem& problem);
-// Of one query block against `kv_blocks` key blocks.
-StepArgs step_shape(const MonarchProblem& problem, std::int64_t kv_blocks);
+// Of so many query blocks side by side against so many key blocks.
+StepArgs step_shape(const MonarchProblem& problem, std::int64_t q_blocks, std::int64_t kv_blocks);
 
 // Tokens in the order of a layout, the tables of the kernels; `tokens` has room for them all.
 template <typename Layout>
@@ -27,9 +27,11 @@ class Steps {
 
   // `shape` has sizes, scale and the parameters of g. `all_rows` counts the rows of a unit's key
   // gradients, of which shape.rows may be a part: then there is one iteration, and the backward
-  // takes the softmax over the rows from the forward's out and lse.
+  // takes the softmax over the rows from the forward's out and lse. `whole_keys`: each row of keys
+  // is seen once, by all its queries; where they fit a tile its gradients go straight to their
+  // tensors.
   Steps(const Kernels& kernels, const StepArgs& shape, std::int64_t all_rows,
-        std::int64_t num_iters, Direction direction);
+        std::int64_t num_iters, Direction direction, bool whole_keys = false);
 
   std::int64_t unit_floats() const { return unit_floats_; }     // arrays of a unit
   std::size_t thread_floats() const { return thread_floats_; }  // scratch of a thread
@@ -44,7 +46,9 @@ class Steps {
   void backward(const ParallelLoop& loop, int num_threads, StepArgs args, std::int64_t units,
                 std::int64_t first_row, float* arrays, const ScratchSpace& scratch) const;
 
-  // Gradients in a unit's arrays: dq [I, P, D] with respect to s log2(e) Q; dk, dv [all rows, P,
+  // Whether the backward writes args.grad_k and grad_v, and there is no dk and dv.
+  bool stores_keys() const { return stores_keys_; }
+  // Gradients in a unit's arrays: dq [I, P, D] with respect to s log2(e) Q; dk, dv [all rows, L,
   // D], one after the other.
   float* dq(float* arrays) const { return arrays + dq_; }
   float* dk(float* arrays) const { return arrays + dk_; }
@@ -62,6 +66,8 @@ class Steps {
   std::int64_t num_iters_;
   bool backward_;
   bool keeps_log_r_ = false;
+  bool stores_keys_ = false;
+  std::int64_t row_run_ = 1;
   std::int64_t row_tiles_ = 1;
   std::int64_t grid_ = 1;
   std::int64_t tasks_of_unit_ = 1;

@@ -53,7 +53,7 @@ class Ahead {
     std::ptrdiff_t row_bytes;
     std::ptrdiff_t rows;
   };
-  Piece pieces_[6];
+  Piece pieces_[8];
   int count_ = 0;
   int current_ = 0;
   std::ptrdiff_t at_ = 0;  // byte within the row
