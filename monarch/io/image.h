@@ -25,4 +25,10 @@ void write_png(const std::filesystem::path& path, const Image& image);
 void write_png(const std::filesystem::path& path, std::int64_t width, std::int64_t height,
                std::span<const std::uint8_t> rgb);
 
+// The bytes of a file of few colours: `indices` [height, width] into `palette`, RGB triples, at
+// most 256 of them.
+std::string encode_palette_png(std::int64_t width, std::int64_t height,
+                               std::span<const std::uint8_t> palette,
+                               std::span<const std::uint8_t> indices);
+
 }  // namespace monarch::io

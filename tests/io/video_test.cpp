@@ -95,6 +95,17 @@ TEST_F(VideoTest, PngIsExact) {
   EXPECT_EQ(image.rgb, pixels);
 }
 
+TEST_F(VideoTest, PalettePngIsExact) {
+  const std::vector<std::uint8_t> palette{1, 2, 3, 250, 0, 128, 9, 8, 7};
+  write_raw(folder_ / "x.png",
+            encode_palette_png(3, 2, palette, std::vector<std::uint8_t>{0, 1, 2, 2, 0, 1}));
+  EXPECT_EQ(
+      read_image(folder_ / "x.png").rgb,
+      (std::vector<std::uint8_t>{1, 2, 3, 250, 0, 128, 9, 8, 7, 9, 8, 7, 1, 2, 3, 250, 0, 128}));
+  EXPECT_THROW(encode_palette_png(1, 1, palette, std::vector<std::uint8_t>{3}), Error);
+  EXPECT_THROW(encode_palette_png(2, 1, palette, std::vector<std::uint8_t>{0}), Error);
+}
+
 TEST_F(VideoTest, ReaderSaysWhatIsWrong) {
   expect_error([&] { read_image(folder_ / "none.png"); }, ErrorCode::kNotFound,
                {"there is no file", "none.png"});

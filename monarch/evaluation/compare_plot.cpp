@@ -1,0 +1,236 @@
+#include "monarch/evaluation/compare_plot.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+#include "monarch/base/error.h"
+
+namespace monarch::evaluation {
+namespace {
+
+constexpr double kWidth = 560, kHeight = 340, kLeft = 64, kRight = 16, kTop = 28, kBottom = 44;
+
+// One axis: values to pixels, and where its ticks are.
+struct Scale {
+  double low = 0, high = 1, from = 0, to = 1;
+  bool log = false;
+
+  double value(double v) const { return log ? std::log10(v) : v; }
+  double operator()(double v) const {
+    const double a = value(low), b = value(high);
+    return from + (to - from) * (value(v) - a) / (b - a);
+  }
+  std::vector<double> ticks() const {
+    std::vector<double> at;
+    if (log) {
+      for (double decade = std::pow(10, std::floor(std::log10(low))); decade <= high;
+           decade *= 10) {
+        for (const double step : {1.0, 2.0, 5.0}) {
+          if (decade * step >= low * 0.999 && decade * step <= high * 1.001)
+            at.push_back(decade * step);
+        }
+      }
+      // Several decades: the powers of ten alone.
+      if (at.size() > 8)
+        std::erase_if(at, [](double v) {
+          const double l = std::log10(v);
+          return std::abs(l - std::round(l)) > 1e-6;
+        });
+      return at;
+    }
+    const double raw = (high - low) / 6;
+    const double decade = std::pow(10, std::floor(std::log10(raw)));
+    double step = 10 * decade;
+    for (const double multiple : {1.0, 2.0, 5.0}) {
+      if (decade * multiple >= raw) {
+        step = decade * multiple;
+        break;
+      }
+    }
+    for (double v = std::ceil(low / step) * step; v <= high + 1e-9 * step; v += step)
+      at.push_back(v);
+    return at;
+  }
+};
+
+bool drawable(const PlotPoint& point) { return std::isfinite(point.x) && std::isfinite(point.y); }
+
+struct Range {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+
+  void add(double v) {
+    low = std::min(low, v);
+    high = std::max(high, v);
+  }
+  bool empty() const { return low > high; }
+};
+
+std::string number(double value) {
+  std::ostringstream out;
+  out.precision(4);
+  out << (std::abs(value) < 1e-12 ? 0 : value);
+  return out.str();
+}
+
+void draw_x_axis(std::ostream& out, const Scale& x, double top, double bottom) {
+  for (const double tick : x.ticks()) {
+    out << "<path class=\"grid\" d=\"M" << x(tick) << ' ' << top << 'V' << bottom
+        << "\"/><text text-anchor=\"middle\" x=\"" << x(tick) << "\" y=\"" << bottom + 16 << "\">"
+        << number(tick) << "</text>\n";
+  }
+}
+
+void draw_axes(std::ostream& out, const PlotAxes& axes, const Scale& x, const Scale& y) {
+  draw_x_axis(out, x, kTop, kHeight - kBottom);
+  for (const double tick : y.ticks()) {
+    const bool floor = y.log && tick <= axes.floor * 1.001;
+    out << "<path class=\"grid\" d=\"M" << kLeft << ' ' << y(tick) << 'H' << kWidth - kRight
+        << "\"/><text text-anchor=\"end\" x=\"" << kLeft - 6 << "\" y=\"" << y(tick) + 4 << "\">"
+        << (floor ? "\xE2\x89\xA4 " : "") << number(tick) << "</text>\n";
+  }
+  out << "<text class=\"title\" x=\"" << kLeft << "\" y=\"16\">" << escape_html(axes.title)
+      << "</text><text text-anchor=\"middle\" x=\"" << (kLeft + kWidth - kRight) / 2 << "\" y=\""
+      << kHeight - 8 << "\">" << escape_html(axes.x)
+      << "</text><text text-anchor=\"middle\" transform=\"translate(14 "
+      << (kTop + kHeight - kBottom) / 2 << ") rotate(-90)\">" << escape_html(axes.y) << "</text>\n";
+}
+
+std::string paint(std::size_t series) {
+  return "var(--series-" + std::to_string(series % kPlotSeries) + ")";
+}
+
+// The shape of a series' points, as a path around (0, 0). The last two are hollow.
+std::string marker_path(std::size_t series) {
+  static constexpr const char* kCircle = "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z";
+  static constexpr const char* kDiamond = "M0 -6L6 0L0 6L-6 0z";
+  static constexpr std::array<const char*, kPlotSeries> kShapes = {
+      kCircle,
+      kDiamond,
+      "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0z",
+      "M-4 -4H4V4H-4z",
+      "M0 -5.5L5.5 4.5H-5.5z",
+      "M0 5.5L5.5 -4.5H-5.5z",
+      "M-5 -1.7H-1.7V-5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5z",
+      kCircle,
+      kDiamond};
+  const std::size_t at = series % kPlotSeries;
+  const std::string color = paint(series);
+  return str_cat("d=\"", kShapes[at], "\" ",
+                 at < kPlotSeries - 2
+                     ? "fill=\"" + color + "\""
+                     : "fill=\"none\" stroke-width=\"2\" stroke=\"" + color + "\"");
+}
+
+void draw_series(std::ostream& out, PlotSeries series, std::size_t color, const Scale& x,
+                 const Scale& y) {
+  std::erase_if(series.points, [](const PlotPoint& point) { return !drawable(point); });
+  std::sort(series.points.begin(), series.points.end(),
+            [](const PlotPoint& a, const PlotPoint& b) { return a.x < b.x; });
+  if (series.line && series.points.size() > 1) {
+    out << "<polyline fill=\"none\" stroke-dasharray=\"5 4\" stroke=\"" << paint(color)
+        << "\" points=\"";
+    for (const PlotPoint& point : series.points) out << x(point.x) << ',' << y(point.y) << ' ';
+    out << "\"/>\n";
+  }
+  for (const PlotPoint& point : series.points) {
+    out << "<path class=\"point\" " << marker_path(color) << " transform=\"translate(" << x(point.x)
+        << ' ' << y(point.y) << ")\"><title>" << escape_html(series.name + ": " + point.label)
+        << " (" << number(point.x) << ", " << number(point.y) << ")</title></path>\n";
+  }
+}
+
+// Never larger than drawn.
+std::string svg_begin(const PlotAxes& axes, double width, double height) {
+  return str_cat("<div class=\"plot\"><svg role=\"img\" style=\"max-width:", width,
+                 "px\" viewBox=\"0 0 ", width, " ", height, "\"><title>", escape_html(axes.title),
+                 "</title>\n");
+}
+
+constexpr const char* kSvgEnd = "</svg></div>\n";
+
+}  // namespace
+
+std::string escape_html(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
+
+std::string scatter_svg(const PlotAxes& axes, const std::vector<PlotSeries>& given) {
+  std::vector<PlotSeries> series = given;
+  Range xs, ys;
+  for (PlotSeries& one : series) {
+    for (PlotPoint& point : one.points) {
+      if (!drawable(point)) continue;
+      if (axes.log_y) point.y = std::max(point.y, axes.floor);
+      xs.add(point.x);
+      ys.add(point.y);
+    }
+  }
+  if (xs.empty()) return "<p>Nothing to plot.</p>\n";
+  // A margin, so that no point lies on the frame; also where all values are one.
+  const double pad_x = xs.high > xs.low ? 0.03 * (xs.high - xs.low) : 1;
+  const double pad_y =
+      ys.high > ys.low ? 0.05 * (ys.high - ys.low) : std::max(1e-6, 0.1 * std::abs(ys.high));
+  const Scale x{xs.low - pad_x, xs.high + pad_x, kLeft, kWidth - kRight, false};
+  const Scale y = axes.log_y
+                      ? Scale{ys.low / 1.3, ys.high * 1.3, kHeight - kBottom, kTop, true}
+                      : Scale{ys.low - pad_y, ys.high + pad_y, kHeight - kBottom, kTop, false};
+  std::ostringstream out;
+  out.precision(6);
+  out << svg_begin(axes, kWidth, kHeight);
+  draw_axes(out, axes, x, y);
+  // The first families last, so that they lie above.
+  for (std::size_t i = series.size(); i-- > 0;) draw_series(out, series[i], i, x, y);
+  out << kSvgEnd;
+  return out.str();
+}
+
+std::string bars_svg(const PlotAxes& axes, const std::vector<PlotBar>& bars) {
+  constexpr double kBarsWidth = 900, kLabels = 400, kRow = 19;
+  double high = 0;
+  for (const PlotBar& bar : bars) {
+    for (const double v : {bar.value, bar.mark}) high = std::isfinite(v) ? std::max(high, v) : high;
+  }
+  if (high <= 0) return "<p>Nothing to plot.</p>\n";
+  const double bottom = kTop + kRow * static_cast<double>(bars.size()) + 4;
+  const Scale x{0, 1.05 * high, kLabels, kBarsWidth - kRight, false};
+  std::ostringstream out;
+  out.precision(6);
+  out << svg_begin(axes, kBarsWidth, bottom + kBottom);
+  draw_x_axis(out, x, kTop, bottom);
+  double top = kTop + 4;
+  for (const PlotBar& bar : bars) {
+    out << "<text text-anchor=\"end\" x=\"" << kLabels - 8 << "\" y=\"" << top + 11 << "\">"
+        << escape_html(bar.label) << "</text><rect class=\"bar\" x=\"" << kLabels << "\" y=\""
+        << top << "\" width=\"" << std::max(1.0, x(bar.value) - kLabels) << "\" height=\""
+        << kRow - 6 << "\" fill=\"" << paint(bar.series) << "\"><title>" << escape_html(bar.label)
+        << ": " << number(bar.value) << "</title></rect>\n";
+    if (std::isfinite(bar.mark)) {
+      out << "<path class=\"mark\" d=\"M" << x(bar.mark) << ' ' << top - 2 << 'v' << kRow - 2
+          << "\"/>\n";
+    }
+    top += kRow;
+  }
+  out << "<text class=\"title\" x=\"4\" y=\"16\">" << escape_html(axes.title)
+      << "</text><text text-anchor=\"middle\" x=\"" << (kLabels + kBarsWidth - kRight) / 2
+      << "\" y=\"" << bottom + 34 << "\">" << escape_html(axes.x) << "</text>" << kSvgEnd;
+  return out.str();
+}
+
+std::string marker_svg(std::size_t series) {
+  return "<svg viewBox=\"-7 -7 14 14\"><path " + marker_path(series) + "/></svg>";
+}
+
+}  // namespace monarch::evaluation
