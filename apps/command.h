@@ -21,6 +21,7 @@ struct CommandFailed {
 // Each registers one subcommand; the subcommand's callback does the work and throws monarch::Error
 // or CommandFailed.
 void add_bench(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_generate(CLI::App& app);

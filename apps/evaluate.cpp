@@ -9,6 +9,7 @@
 
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/shapes_captions.h"
 #include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/evaluation/shapes_analyser.h"
@@ -31,28 +32,6 @@ struct EvaluateArguments {
   bool each = false;
 };
 
-// Captions are numbered; the first three quarters show one shape, the rest two.
-struct Caption {
-  training::ShapesScene scene;
-  std::string text;
-};
-
-std::vector<Caption> draw_captions(const EvaluateArguments& a,
-                                   const pipelines::GenerationOptions& options) {
-  std::vector<Caption> captions;
-  for (std::int64_t i = 0; i < a.captions; ++i) {
-    const training::ShapesDataset data({.width = static_cast<int>(options.width),
-                                        .height = static_cast<int>(options.height),
-                                        .frames = static_cast<int>(options.num_frames),
-                                        .two_shapes = i < a.captions * 3 / 4 ? 0.0F : 1.0F,
-                                        .split = training::ShapesSplit::kHeldOut},
-                                       0xe7a1ULL + a.seed);
-    const auto scene = data.sample(static_cast<std::uint64_t>(i)).scene;
-    captions.push_back({scene, training::plain_caption(scene)});
-  }
-  return captions;
-}
-
 class FrameCollector : public pipelines::FrameSink {
  public:
   bool write(const at::Tensor& frames, std::int64_t /*first_frame*/) override {
@@ -63,35 +42,6 @@ class FrameCollector : public pipelines::FrameSink {
 
  private:
   std::vector<at::Tensor> pieces_;
-};
-
-std::vector<evaluation::ShapeClaim> claims_of(const Caption& caption) {
-  std::vector<evaluation::ShapeClaim> claims;
-  for (const auto& object : caption.scene.objects)
-    claims.push_back({object.color, object.kind, object.motion});
-  return claims;
-}
-
-evaluation::ShapesAnalysis analyse(const at::Tensor& frames) {
-  return evaluation::analyse_shapes(
-      {frames.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(frames.numel())},
-      static_cast<int>(frames.size(0)), static_cast<int>(frames.size(1)),
-      static_cast<int>(frames.size(2)));
-}
-
-struct Tally {
-  std::int64_t shapes = 0, color = 0, kind = 0, motion = 0, all = 0;
-
-  void add(const evaluation::ShapeScore& score) {
-    ++shapes;
-    color += score.color;
-    kind += score.kind;
-    motion += score.motion;
-    all += score.color && score.kind && score.motion;
-  }
-  double percent(std::int64_t count) const {
-    return shapes > 0 ? 100.0 * double(count) / double(shapes) : 0.0;
-  }
 };
 
 void print_tally(const EvaluateArguments& a, const std::string& videos, const std::string& captions,
@@ -184,7 +134,7 @@ void evaluate_model(const EvaluateArguments& a, const std::vector<Caption>& capt
     control.cancelled = [] { return interrupted(); };
     pipelines::generate_video(system, options, {.prompt = captions[i].text, .seed = a.seed + i},
                               &collector, control);
-    analyses.push_back(analyse(collector.frames()));
+    analyses.push_back(analyse_frames(collector.frames()));
     progress.advance(static_cast<std::int64_t>(i) + 1);
   }
   progress.finish();
@@ -205,7 +155,7 @@ void evaluate_analyser(const EvaluateArguments& a, const std::vector<Caption>& c
     at::Tensor video = data.video(caption.scene).unsqueeze(0);
     if (vae) video = vae->decode(vae->encode(video));
     analyses.push_back(
-        analyse(pipelines::to_rgb8(pipelines::to_unit_range(video))[0].contiguous()));
+        analyse_frames(pipelines::to_rgb8(pipelines::to_unit_range(video))[0].contiguous()));
   }
   report(a, a.source, captions, analyses);
 }
@@ -213,7 +163,7 @@ void evaluate_analyser(const EvaluateArguments& a, const std::vector<Caption>& c
 void run_evaluate(const EvaluateArguments& a) {
   MONARCH_CHECK(a.captions >= 1, "[evaluate] --captions must be at least 1, but is ", a.captions);
   const pipelines::GenerationOptions options = model_options(a);
-  const std::vector<Caption> captions = draw_captions(a, options);
+  const std::vector<Caption> captions = draw_captions(a.captions, a.seed, options);
   if (a.source != "model") return evaluate_analyser(a, captions, options);
   if (a.attention != "dense")
     evaluate_model(a, captions, options, pipelines::AttentionPreset::kMonarchRt);

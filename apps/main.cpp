@@ -63,6 +63,7 @@ int run(int argc, char** argv) {
   add_inspect(app);
   add_convert(app);
   add_evaluate(app);
+  add_compare(app);
   add_init(app);
   add_bench(app);
   add_parity(app);
