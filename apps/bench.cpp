@@ -15,6 +15,8 @@ namespace {
 struct BenchArguments {
   BenchOptions bench;
   AttentionBench attention;
+  bool protocol = false;
+  std::string plot;
   VaeBench vae;
   GenerateBench generate;
   std::string grid = "30x52", latent = "30x52", size, mode = "both", split = "f,hw";
@@ -68,8 +70,17 @@ void add_bench(CLI::App& app) {
     if (a->num_iters > 0) {
       a->attention.monarch.num_iters = a->attention.vmonarch.num_iters = a->num_iters;
     }
-    bench_attention(report, a->attention);
+    MONARCH_CHECK(a->plot.empty() || a->protocol, "[bench] --plot draws the --protocol");
+    if (a->protocol) {
+      bench_attention_protocol(report, a->attention, a->plot);
+    } else {
+      bench_attention(report, a->attention);
+    }
   });
+  attention->add_flag(
+      "--protocol", a->protocol,
+      "the MonarchRT authors' figures: 1 to --kv-frames frames, 480p and 720p; minutes");
+  attention->add_option("--plot", a->plot, "with --protocol: SVG file of time against frames");
   attention->add_option("--preset", a->attention.preset, "monarchrt, vmonarch or dense")
       ->capture_default_str();
   attention->add_option("--batch", a->attention.batch)

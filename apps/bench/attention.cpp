@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "apps/bench/einsum_monarch.h"
 #include "apps/bench/flops.h"
 #include "apps/bench/works.h"
 #include "monarch/base/error.h"
@@ -152,45 +153,75 @@ class AttentionBenchmark {
       return result;
     };
     const bool is_dense = o_.preset == "dense";
-    std::vector<Contender> contenders{contender("monarch", kernels, true)};
     const auto [our_gflop, dense_gflop] = gflop(backward);
-    std::vector<double> gflops{our_gflop};
-    if (!is_dense) {
-      contenders.push_back(contender("torch-composed", composed, true));
-      gflops.push_back(our_gflop);
+    const double matmul_gflop = 2.0 * 2048 * 2048 * 2048 / 1e9;
+    std::vector<Contender> contenders;
+    std::vector<double> gflops;
+    const auto enter = [&](Contender contender, double gflop) {
+      contenders.push_back(std::move(contender));
+      gflops.push_back(gflop);
+    };
+    enter(contender("monarch", kernels, true), our_gflop);
+    if (!is_dense) enter(contender("torch-composed", composed, true), our_gflop);
+    if (o_.preset == "monarchrt" && o_.monarch.num_iters == 1) {
+      const Attend einsums = [this](const auto& q, const auto& k, const auto& v) {
+        return einsum_monarch(q, k, v, o_.monarch, q_grid_, kv_grid_);
+      };
+      enter(contender("torch-einsum", einsums, true), our_gflop);
     }
-    contenders.push_back(contender("torch-dense", dense, is_dense));
-    gflops.push_back(dense_gflop);
+    enter(contender("torch-dense", dense, is_dense), dense_gflop);
     const at::Tensor a = at::randn({2048, 2048}).to(type_);
     const at::Tensor b = at::randn({2048, 2048}).to(type_);
-    contenders.push_back({"torch-matmul", [a, b] { at::matmul(a, b); }, {}, 0});
-    gflops.push_back(2.0 * 2048 * 2048 * 2048 / 1e9);
+    const Contender matmul{"torch-matmul", [a, b] { at::matmul(a, b); }, {}, 0};
+    enter(matmul, matmul_gflop);
+    if (report_.threads() > 1) {
+      for (const Contender& parallel : {contenders.front(), matmul}) {
+        Contender alone = parallel;
+        alone.error = nullptr;
+        alone.threads = 1;
+        enter(std::move(alone), parallel.implementation == "monarch" ? our_gflop : matmul_gflop);
+      }
+    }
 
     const std::string shape =
         str_cat(o_.preset, ' ', o_.query_frames, " on ", o_.kv_frames, " frames of ", o_.rows, 'x',
                 o_.columns, ", ", o_.batch, " x ", o_.heads, " heads x ", o_.head_dim);
     const std::vector<Measurement> measured =
         report_.run({.name = name, .shape = shape, .dtype = o_.dtype}, contenders, gflops);
-    const auto seconds = [&](std::size_t i) { return measured[i].seconds_median; };
-    const std::size_t last = measured.size() - 1;
-    if (!is_dense) {
-      note("monarch is ", seconds(1) / seconds(0), " x as fast as torch-composed",
-           "torch-composed / monarch");
+    const auto seconds = [&](const std::string& implementation, std::int64_t threads) {
+      for (const Measurement& m : measured) {
+        if (m.implementation == implementation && m.threads == threads) return m.seconds_median;
+      }
+      return 0.0;
+    };
+    const std::int64_t threads = report_.threads();
+    const double ours = seconds("monarch", threads);
+    for (const char* peer : {"torch-composed", "torch-einsum", "torch-dense"}) {
+      const double theirs = seconds(peer, threads);
+      if (theirs == 0) continue;
+      note("monarch is ", theirs / ours, str_cat(" x as fast as ", peer),
+           str_cat(peer, " / monarch"));
     }
-    note("monarch is ", seconds(last - 1) / seconds(0), " x as fast as torch-dense",
-         "torch-dense / monarch");
+    if (threads > 1) {
+      for (const char* name : {"monarch", "torch-matmul"}) {
+        note(str_cat(name, " is "), seconds(name, 1) / seconds(name, threads),
+             str_cat(" x as fast on ", threads, " threads as on one"),
+             str_cat(name, " 1 / ", threads, " threads"));
+      }
+    }
     if (our_gflop > 0) {
       if (!is_dense) {
         note("monarch does 1/", dense_gflop / our_gflop, " of torch-dense's operations",
              "torch-dense operations / monarch");
       }
-      note("monarch runs at ", our_gflop / seconds(0) / (gflops[last] / seconds(last)),
+      note("monarch runs at ", our_gflop / ours / (matmul_gflop / seconds("torch-matmul", threads)),
            " of torch-matmul's rate", "monarch rate / torch-matmul rate");
     }
     return measured.front();
   }
 
-  void note(const std::string& before, double value, const std::string& after, const char* ratio) {
+  void note(const std::string& before, double value, const std::string& after,
+            const std::string& ratio) {
     report_.note(str_cat(before, value, after), {{"ratio", ratio}, {"value", value}});
   }
 

@@ -28,6 +28,20 @@ std::string cpu_info(const std::string& key) {
   return "";
 }
 
+// Sets Torch's and with it our number of threads while it lives.
+class ThreadCount {
+ public:
+  explicit ThreadCount(std::int64_t threads) : before_(at::get_num_threads()) {
+    at::set_num_threads(static_cast<int>(threads));
+  }
+  ~ThreadCount() { at::set_num_threads(before_); }
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
+};
+
 }  // namespace
 
 double median(std::vector<double> values) {
@@ -75,6 +89,7 @@ const std::vector<Measurement>& BenchReport::run(const Work& work,
   for (std::size_t i = 0; i < contenders.size(); ++i) {
     Measurement measurement{.work = work,
                             .implementation = contenders[i].implementation,
+                            .threads = threads_of(contenders[i]),
                             .gflop = i < gflop_of.size() ? gflop_of[i] : work.gflop};
     if (contenders[i].error) {
       measurement.error = contenders[i].error();
@@ -86,14 +101,18 @@ const std::vector<Measurement>& BenchReport::run(const Work& work,
   }
   std::vector<std::vector<double>> seconds(contenders.size());
   std::vector<std::vector<double>> cpu_seconds(contenders.size());
-  for (const Contender& contender : contenders) contender.run();  // warm up
+  const auto run = [this](const Contender& contender) {
+    const ThreadCount threads(threads_of(contender));
+    contender.run();
+  };
+  for (const Contender& contender : contenders) run(contender);  // warm up
   const Timer total;
   for (std::int64_t repeat = 0; repeat < options_.repeats; ++repeat) {
     if (repeat > 0 && total.seconds() > options_.max_seconds) break;
     for (std::size_t i = 0; i < contenders.size(); ++i) {
       const Timer timer;
       const std::clock_t cpu = std::clock();
-      contenders[i].run();
+      run(contenders[i]);
       seconds[i].push_back(timer.seconds());
       cpu_seconds[i].push_back(static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC);
     }
@@ -125,7 +144,7 @@ void BenchReport::print(const Measurement& m) {
                  {"implementation", m.implementation},
                  {"shape", m.work.shape},
                  {"dtype", m.work.dtype},
-                 {"threads", options_.threads},
+                 {"threads", m.threads},
                  {"seconds_median", m.seconds_median},
                  {"seconds_min", m.seconds_min},
                  {"seconds_max", m.seconds_max},
@@ -143,7 +162,10 @@ void BenchReport::print(const Measurement& m) {
        << m.cpu_seconds_median << " s)";
   if (gflops > 0) out_ << std::setprecision(1) << ", " << gflops << " GFLOP/s";
   if (m.error >= 0) out_ << std::scientific << std::setprecision(1) << ", error " << m.error;
-  out_ << std::defaultfloat << ", " << m.work.shape << ", " << m.work.dtype << std::endl;
+  out_ << std::defaultfloat << ", " << m.work.shape << ", " << m.work.dtype;
+  if (m.threads != options_.threads)
+    out_ << ", " << m.threads << " thread" << (m.threads == 1 ? "" : "s");
+  out_ << std::endl;
 }
 
 }  // namespace monarch::apps

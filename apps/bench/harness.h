@@ -23,12 +23,13 @@ struct BenchOptions {
 
 // One implementation. `run` does the whole work once and returns when it is done.
 struct Contender {
-  std::string implementation;
-  std::function<void()> run;
+  std::string implementation = {};
+  std::function<void()> run = {};
   // Error of its result against the reference, measured before timing; empty: nothing to compare
   // with.
-  std::function<double()> error;
+  std::function<double()> error = {};
   double tolerance = 0;
+  std::int64_t threads = 0;  // 0: those of the run
 };
 
 struct Work {
@@ -41,6 +42,7 @@ struct Work {
 struct Measurement {
   Work work;
   std::string implementation;
+  std::int64_t threads = 0;
   double gflop = 0;
   double seconds_median = 0, seconds_min = 0, seconds_max = 0;
   double cpu_seconds_median = 0;  // of all threads: says more than the clock on a busy machine
@@ -65,7 +67,12 @@ class BenchReport {
 
   const BenchOptions& options() const { return options_; }
 
+  std::int64_t threads() const { return options_.threads; }
+
  private:
+  std::int64_t threads_of(const Contender& contender) const {
+    return contender.threads > 0 ? contender.threads : options_.threads;
+  }
   void print(const Measurement& measurement);
 
   BenchOptions options_;

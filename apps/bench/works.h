@@ -1,6 +1,7 @@
 // The works that `monarch bench` knows.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "apps/bench/harness.h"
@@ -23,10 +24,18 @@ struct AttentionBench {
   ops::VMonarchOptions vmonarch;
 };
 
-// Our kernels ("monarch"), the same formula composed of Torch operators ("torch-composed"), Torch's
-// dense attention of the same tokens ("torch-dense"), and a 2048^3 matrix product for scale
-// ("torch-matmul"), in turns.
+// In turns: our kernels ("monarch"); the same formula composed of Torch operators, in chunks and
+// layouts chosen for speed ("torch-composed") and as it is written ("torch-einsum", one-step
+// MonarchRT only); Torch's dense attention of the same tokens ("torch-dense"); a 2048^3 matrix
+// product for scale ("torch-matmul"). Ours and the product on one thread, too.
 void bench_attention(BenchReport& report, const AttentionBench& options);
+
+// The MonarchRT authors' protocol (arXiv 2602.12271, kernel figures): 1 to kv_frames (21) frames of
+// keys and values, a stream's chunk of three frames and whole videos, at 480p and 720p, against
+// dense attention, with the batch, heads, head_dim and dtype of `options`. `plot`: SVG file of time
+// against frames, or empty.
+void bench_attention_protocol(BenchReport& report, const AttentionBench& options,
+                              const std::filesystem::path& plot);
 
 // One layer of the 1.3B transformer over 3 frames of 30x52 tokens, dense and Monarch.
 void bench_layer(BenchReport& report);

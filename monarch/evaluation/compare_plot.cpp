@@ -151,6 +151,42 @@ std::string svg_begin(const PlotAxes& axes, double width, double height) {
 
 constexpr const char* kSvgEnd = "</svg></div>\n";
 
+// False: there is nothing to draw.
+bool draw_scatter(std::ostream& out, const PlotAxes& axes, std::vector<PlotSeries> series) {
+  Range xs, ys;
+  for (PlotSeries& one : series) {
+    for (PlotPoint& point : one.points) {
+      if (!drawable(point)) continue;
+      if (axes.log_y) point.y = std::max(point.y, axes.floor);
+      xs.add(point.x);
+      ys.add(point.y);
+    }
+  }
+  if (xs.empty()) return false;
+  // A margin, so that no point lies on the frame; also where all values are one.
+  const double pad_x = xs.high > xs.low ? 0.03 * (xs.high - xs.low) : 1;
+  const double pad_y =
+      ys.high > ys.low ? 0.05 * (ys.high - ys.low) : std::max(1e-6, 0.1 * std::abs(ys.high));
+  const Scale x{xs.low - pad_x, xs.high + pad_x, kLeft, kWidth - kRight, false};
+  const Scale y = axes.log_y
+                      ? Scale{ys.low / 1.3, ys.high * 1.3, kHeight - kBottom, kTop, true}
+                      : Scale{ys.low - pad_y, ys.high + pad_y, kHeight - kBottom, kTop, false};
+  draw_axes(out, axes, x, y);
+  // The first families last, so that they lie above.
+  for (std::size_t i = series.size(); i-- > 0;) draw_series(out, series[i], i, x, y);
+  return true;
+}
+
+constexpr const char* kFileStyle = R"(<style>
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --rule: #d8dee4;
+  --series-0: #1b1f24; --series-1: #0b62c4; --series-2: #b25e00; --series-3: #2e7d32; --series-4: #c2185b; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --rule: #2b323b;
+  --series-0: #e6edf3; --series-1: #58a6ff; --series-2: #f0a146; --series-3: #56d364; --series-4: #ff7eb0; } }
+text { fill: var(--ink); font: 12px system-ui, sans-serif; } .title { font-size: 14px; font-weight: 600; }
+.grid { stroke: var(--rule); fill: none; } rect { fill: var(--paper); }
+</style>
+)";
+
 }  // namespace
 
 std::string escape_html(const std::string& text) {
@@ -167,33 +203,38 @@ std::string escape_html(const std::string& text) {
   return out;
 }
 
-std::string scatter_svg(const PlotAxes& axes, const std::vector<PlotSeries>& given) {
-  std::vector<PlotSeries> series = given;
-  Range xs, ys;
-  for (PlotSeries& one : series) {
-    for (PlotPoint& point : one.points) {
-      if (!drawable(point)) continue;
-      if (axes.log_y) point.y = std::max(point.y, axes.floor);
-      xs.add(point.x);
-      ys.add(point.y);
-    }
-  }
-  if (xs.empty()) return "<p>Nothing to plot.</p>\n";
-  // A margin, so that no point lies on the frame; also where all values are one.
-  const double pad_x = xs.high > xs.low ? 0.03 * (xs.high - xs.low) : 1;
-  const double pad_y =
-      ys.high > ys.low ? 0.05 * (ys.high - ys.low) : std::max(1e-6, 0.1 * std::abs(ys.high));
-  const Scale x{xs.low - pad_x, xs.high + pad_x, kLeft, kWidth - kRight, false};
-  const Scale y = axes.log_y
-                      ? Scale{ys.low / 1.3, ys.high * 1.3, kHeight - kBottom, kTop, true}
-                      : Scale{ys.low - pad_y, ys.high + pad_y, kHeight - kBottom, kTop, false};
+std::string scatter_svg(const PlotAxes& axes, const std::vector<PlotSeries>& series) {
   std::ostringstream out;
   out.precision(6);
   out << svg_begin(axes, kWidth, kHeight);
-  draw_axes(out, axes, x, y);
-  // The first families last, so that they lie above.
-  for (std::size_t i = series.size(); i-- > 0;) draw_series(out, series[i], i, x, y);
+  if (!draw_scatter(out, axes, series)) return "<p>Nothing to plot.</p>\n";
   out << kSvgEnd;
+  return out.str();
+}
+
+std::string figures_svg(const std::vector<PlotFigure>& figures) {
+  constexpr double kLegend = 26;
+  const double height = static_cast<double>(figures.size()) * (kHeight + kLegend);
+  std::ostringstream out;
+  out.precision(6);
+  out << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << kWidth << "\" height=\"" << height
+      << "\" viewBox=\"0 0 " << kWidth << ' ' << height << "\">\n"
+      << kFileStyle << "<rect width=\"100%\" height=\"100%\"/>\n";
+  for (std::size_t f = 0; f < figures.size(); ++f) {
+    const auto& [axes, series] = figures[f];
+    out << "<g transform=\"translate(0 " << static_cast<double>(f) * (kHeight + kLegend)
+        << ")\">\n";
+    draw_scatter(out, axes, series);
+    for (std::size_t i = 0; i < series.size(); ++i) {
+      const double at =
+          kLeft + static_cast<double>(i) * (kWidth - kLeft) / static_cast<double>(series.size());
+      out << "<path " << marker_path(i) << " transform=\"translate(" << at + 6 << ' ' << kHeight + 8
+          << ")\"/><text x=\"" << at + 18 << "\" y=\"" << kHeight + 12 << "\">"
+          << escape_html(series[i].name) << "</text>\n";
+    }
+    out << "</g>\n";
+  }
+  out << "</svg>\n";
   return out.str();
 }
 

@@ -31,6 +31,15 @@ inline constexpr std::size_t kPlotSeries = 9;
 // Points that are not finite are left out. Without points the result says so.
 std::string scatter_svg(const PlotAxes& axes, const std::vector<PlotSeries>& series);
 
+struct PlotFigure {
+  PlotAxes axes;
+  std::vector<PlotSeries> series;
+};
+
+// The plots one below the other, each with its legend, as an SVG file of its own, readable in light
+// and dark. Five series at most.
+std::string figures_svg(const std::vector<PlotFigure>& figures);
+
 struct PlotBar {
   std::string label;
   std::size_t series = 0;  // whose colour it has

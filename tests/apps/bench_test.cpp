@@ -1,6 +1,9 @@
 // `monarch bench generate` on the tiny model: every stage is verified and timed.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -45,6 +48,51 @@ TEST(Bench, GenerateMeasuresTheStagesOfAModel) {
   }
   EXPECT_EQ(works, (std::set<std::string>{"text", "denoiser-pass", "decode", "video", "stream-pass",
                                           "stream-decode", "stream-chunk"}));
+}
+
+TEST(Bench, AttentionIsTimedBesideItsPeers) {
+  const RunResult run = run_monarch(
+      "bench attention --json --threads 2 --repeats 1 --backward --grid 4x6 --query-frames 1 "
+      "--kv-frames 2 --heads 2 --head-dim 16");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  std::istringstream lines(run.output);
+  std::set<std::string> measured, ratios;
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = Json::parse(line);
+    if (json.contains("ratio")) ratios.insert(json["ratio"]);
+    if (!json.contains("implementation") || !json.contains("work")) continue;
+    measured.insert(json["work"].get<std::string>() + ' ' +
+                    json["implementation"].get<std::string>() + ' ' + json["threads"].dump());
+  }
+  for (const char* work : {"attention", "attention-backward"}) {
+    for (const char* one : {"monarch 2", "torch-composed 2", "torch-einsum 2", "torch-dense 2",
+                            "torch-matmul 2", "monarch 1", "torch-matmul 1"}) {
+      EXPECT_TRUE(measured.contains(std::string(work) + ' ' + one)) << work << ' ' << one;
+    }
+  }
+  for (const char* ratio :
+       {"torch-einsum / monarch", "torch-dense / monarch", "monarch 1 / 2 threads",
+        "monarch rate / torch-matmul rate", "monarch backward / forward"}) {
+    EXPECT_TRUE(ratios.contains(ratio)) << ratio;
+  }
+}
+
+TEST(Bench, TheAuthorsProtocolIsDrawn) {
+  const std::filesystem::path plot = std::filesystem::path(::testing::TempDir()) / "protocol.svg";
+  const RunResult run = run_monarch(
+      "bench attention --protocol --json --repeats 1 --kv-frames 1 --heads 1 "
+      "--head-dim 8 --plot '" +
+      plot.string() + "'");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  for (const char* work : {"\"streaming\"", "\"bidirectional\"", "\"streaming-720p\"",
+                           "\"monarch (1,2,4)\"", "\"monarch (1,6,2)\""}) {
+    EXPECT_NE(run.output.find(work), std::string::npos) << work;
+  }
+  std::ifstream file(plot);
+  const std::string svg((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_TRUE(svg.starts_with("<svg xmlns=")) << svg.substr(0, 100);
+  EXPECT_NE(svg.find("(1,6,2)"), std::string::npos);
+  EXPECT_EQ(run_monarch("bench attention --plot x.svg").exit_code, 2);
 }
 
 TEST(Bench, WrongFlagsAreExplained) {
