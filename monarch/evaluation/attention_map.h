@@ -18,6 +18,9 @@ struct AttentionHead {
   at::Tensor q, k, v;  // [N, D] float32 or float64
   ops::Grid grid;      // N = frames * height * width
   double scale = 0;    // of the logits
+  // Where it was captured.
+  std::size_t layer = 0;
+  double timestep = 0;
 
   std::int64_t tokens() const { return grid.tokens(); }
   // Throws, naming what was given, if the operands are not [grid.tokens(), D].

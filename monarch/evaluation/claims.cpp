@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kExact = 1e-4;       // errors below are rounding
 constexpr double kDifference = 0.01;  // errors nearer to each other than this part are equal
+constexpr double kSparse = 0.75;      // what the papers speak of, and more
 constexpr double kShare = 0.2;        // the same for shares of an error
 
 // Three significant digits.
@@ -79,16 +80,6 @@ class ClaimChecker {
     return nullptr;
   }
 
-  const MethodResult* paired_oracle(const MethodResult& method) const {
-    const double keep = oracle_keep(method.errors.sparsity);
-    for (const MethodResult& other : result_.methods) {
-      if (other.family == "oracle top-k" &&
-          std::abs(other.settings["keep"].get<double>() - keep) < 1e-9)
-        return &other;
-    }
-    return nullptr;
-  }
-
   void add(std::string statement, std::string verdict, std::string evidence) {
     claims_.push_back(
         {result_.name, std::move(statement), std::move(verdict), std::move(evidence)});
@@ -101,12 +92,17 @@ class ClaimChecker {
   }
 
   void against_oracle(const std::string& family) {
-    Pairs pairs;
+    Pairs pairs, denser;
     double best = -1, worst = 2, low = 1, high = 0;
     std::string best_text, worst_text;
     for (const MethodResult& method : result_.methods) {
-      const MethodResult* oracle = method.family == family ? paired_oracle(method) : nullptr;
+      const MethodResult* oracle =
+          method.family == family ? paired_oracle(result_, method) : nullptr;
       if (oracle == nullptr) continue;
+      if (method.errors.sparsity < kSparse) {
+        denser.add(oracle->errors.output, method.errors.output);
+        continue;
+      }
       pairs.add(oracle->errors.output, method.errors.output);
       low = std::min(low, method.errors.sparsity);
       high = std::max(high, method.errors.sparsity);
@@ -120,11 +116,16 @@ class ClaimChecker {
       if (part < worst) worst = part, worst_text = text;
     }
     if (pairs.seen() == 0) return;
-    add(str_cat(family, " is nearer to dense attention than oracle top-k of the same sparsity"),
+    add(str_cat(
+            family,
+            " is nearer to dense attention than oracle top-k of the same sparsity, 75 % or more"),
         pairs.verdict(),
         str_cat("smaller ", result_.measure, " at ", pairs.better(), " of ", pairs.seen(),
                 " settings (", number(100 * low), " to ", number(100 * high), " % sparse); best (",
-                best_text, "), worst (", worst_text, ")"));
+                best_text, "), worst (", worst_text, ")",
+                denser.seen() > 0 ? str_cat("; of less sparse settings at ", denser.better(),
+                                            " of ", denser.seen())
+                                  : std::string()));
   }
 
   void improves(const std::string& statement, const std::vector<Step>& steps) {

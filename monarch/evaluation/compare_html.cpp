@@ -9,14 +9,6 @@
 namespace monarch::evaluation {
 namespace {
 
-std::string fixed(double value, int digits) {
-  std::ostringstream out;
-  out.setf(std::ios::fixed);
-  out.precision(digits);
-  out << value;
-  return out.str();
-}
-
 // Values of `key`, each once, in the order of their first occurrence.
 std::vector<std::string> distinct(const Json& rows, const char* key) {
   std::vector<std::string> values;
@@ -61,7 +53,7 @@ th, td { text-align: left; padding: .35rem .9rem .35rem 0; border-bottom: 1px so
   vertical-align: top; }
 th { color: var(--soft); font-weight: 600; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.first { min-width: 13rem; }
+td.first { min-width: 10rem; position: sticky; left: 0; background: var(--paper); }
 .chip { white-space: nowrap; font-weight: 600; } .chip.none { color: var(--soft); font-weight: 400; }
 .chip.yes { color: var(--yes); } .chip.part { color: var(--part); } .chip.no { color: var(--no); }
 .chip.yes::before { content: "\2713\00a0"; } .chip.part::before { content: "\25D0\00a0"; }
@@ -95,6 +87,14 @@ std::string base64(const std::string& bytes) {
   return out;
 }
 
+std::string fixed_digits(double value, int digits) {
+  std::ostringstream out;
+  out.setf(std::ios::fixed);
+  out.precision(digits);
+  out << value;
+  return out.str();
+}
+
 std::string html_text(const Json& json, const char* key) {
   return escape_html(json.value(key, std::string()));
 }
@@ -113,7 +113,7 @@ void write_table(std::ostream& out, const Json& rows, const std::vector<HtmlColu
       }
       out << "<td class=\"n\">";
       if (row.contains(column.key) && row[column.key].is_number())
-        out << fixed(column.factor * row[column.key].get<double>(), column.digits);
+        out << fixed_digits(column.factor * row[column.key].get<double>(), column.digits);
       out << "</td>";
     }
     out << "</tr>\n";

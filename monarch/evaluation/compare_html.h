@@ -16,6 +16,8 @@ std::string base64(const std::string& bytes);
 // json[key], escaped; empty where there is none.
 std::string html_text(const Json& json, const char* key);
 
+std::string fixed_digits(double value, int digits);  // after the point
+
 struct HtmlColumn {
   const char* key;
   const char* title;

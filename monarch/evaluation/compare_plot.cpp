@@ -102,6 +102,8 @@ std::string paint(std::size_t series) {
   return "var(--series-" + std::to_string(series % kPlotSeries) + ")";
 }
 
+bool hollow(std::size_t series) { return series % kPlotSeries + 2 >= kPlotSeries; }
+
 // The shape of a series' points, as a path around (0, 0). The last two are hollow.
 std::string marker_path(std::size_t series) {
   static constexpr const char* kCircle = "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z";
@@ -119,9 +121,8 @@ std::string marker_path(std::size_t series) {
   const std::size_t at = series % kPlotSeries;
   const std::string color = paint(series);
   return str_cat("d=\"", kShapes[at], "\" ",
-                 at < kPlotSeries - 2
-                     ? "fill=\"" + color + "\""
-                     : "fill=\"none\" stroke-width=\"2\" stroke=\"" + color + "\"");
+                 !hollow(at) ? "fill=\"" + color + "\""
+                             : "fill=\"none\" stroke-width=\"2\" stroke=\"" + color + "\"");
 }
 
 void draw_series(std::ostream& out, PlotSeries series, std::size_t color, const Scale& x,
@@ -256,8 +257,9 @@ std::string bars_svg(const PlotAxes& axes, const std::vector<PlotBar>& bars) {
     out << "<text text-anchor=\"end\" x=\"" << kLabels - 8 << "\" y=\"" << top + 11 << "\">"
         << escape_html(bar.label) << "</text><rect class=\"bar\" x=\"" << kLabels << "\" y=\""
         << top << "\" width=\"" << std::max(1.0, x(bar.value) - kLabels) << "\" height=\""
-        << kRow - 6 << "\" fill=\"" << paint(bar.series) << "\"><title>" << escape_html(bar.label)
-        << ": " << number(bar.value) << "</title></rect>\n";
+        << kRow - 6 << "\" fill=\"" << paint(bar.series)
+        << (hollow(bar.series) ? "\" fill-opacity=\"0.5" : "") << "\"><title>"
+        << escape_html(bar.label) << ": " << number(bar.value) << "</title></rect>\n";
     if (std::isfinite(bar.mark)) {
       out << "<path class=\"mark\" d=\"M" << x(bar.mark) << ' ' << top - 2 << 'v' << kRow - 2
           << "\"/>\n";

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
 #include <utility>
 
@@ -135,9 +136,52 @@ SourceResult compare_methods(const std::string& name, std::span<const AttentionH
       mean.errors.sparsity += errors.sparsity / count;
       mean.errors.first_frame += errors.first_frame / count;
       mean.worst_output = std::max(mean.worst_output, errors.output);
+      mean.outputs.push_back(errors.output);
     }
   }
   return result;
+}
+
+const MethodResult* paired_oracle(const SourceResult& result, const MethodResult& method) {
+  const double keep = oracle_keep(method.errors.sparsity);
+  for (const MethodResult& other : result.methods) {
+    if (other.family == "oracle top-k" &&
+        std::abs(other.settings["keep"].get<double>() - keep) < 1e-9)
+      return &other;
+  }
+  return nullptr;
+}
+
+Json errors_by_layer(const SourceResult& result, std::span<const AttentionHead> heads) {
+  const MethodResult& method = result.methods.front();
+  const MethodResult* oracle = paired_oracle(result, method);
+  MONARCH_CHECK(oracle != nullptr, "[monarch_evaluation] no oracle was measured beside ",
+                method.name);
+  std::set<std::size_t> layers;
+  std::set<double, std::greater<>> timesteps;  // from noise to video
+  for (const AttentionHead& head : heads) {
+    layers.insert(head.layer);
+    timesteps.insert(head.timestep);
+  }
+  Json rows = Json::array();
+  for (const std::size_t layer : layers) {
+    Json errors = Json::array();
+    for (const double timestep : timesteps) {
+      double count = 0, ours = 0, theirs = 0;
+      for (std::size_t i = 0; i < heads.size(); ++i) {
+        if (heads[i].layer != layer || heads[i].timestep != timestep) continue;
+        ++count;
+        ours += method.outputs[i];
+        theirs += oracle->outputs[i];
+      }
+      errors.push_back(count > 0 ? Json{ours / count, theirs / count} : Json());
+    }
+    rows.push_back({{"layer", layer}, {"errors", errors}});
+  }
+  return {{"method", method.family + " " + method.name},
+          {"oracle", oracle->family + " " + oracle->name},
+          {"timesteps", timesteps},
+          {"layers", rows}};
 }
 
 double oracle_keep(double sparsity) {

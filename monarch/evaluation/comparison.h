@@ -13,8 +13,9 @@ namespace monarch::evaluation {
 struct MethodResult {
   std::string family, name;
   Json settings;
-  AttentionErrors errors = {};  // means over the heads
-  double worst_output = 0;      // largest relative output error of a head
+  AttentionErrors errors = {};       // means over the heads
+  double worst_output = 0;           // largest relative output error of a head
+  std::vector<double> outputs = {};  // relative output error of each head
 };
 
 struct SourceResult {
@@ -24,6 +25,14 @@ struct SourceResult {
   std::vector<MethodResult> methods = {};
   std::string measure = "output error";  // what errors.output is, in words
 };
+
+// The oracle in the result that is as sparse as the method, if there is one.
+const MethodResult* paired_oracle(const SourceResult& result, const MethodResult& method);
+
+// Mean output errors of the first method and its oracle by layer and timestep, where heads were
+// captured in more than one: "method", "oracle", "timesteps", and "layers" of "layer" and "errors",
+// null where there was no head.
+Json errors_by_layer(const SourceResult& result, std::span<const AttentionHead> heads);
 
 // The part of the keys an oracle keeps to be as sparse as this, to a tenth of a percent.
 double oracle_keep(double sparsity);

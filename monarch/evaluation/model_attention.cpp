@@ -27,11 +27,12 @@ at::Tensor flow_with_attention(const models::WanDit& model, const models::DitInp
 
 LayerAttention capturing_attention(const ops::Grid& grid, std::vector<AttentionHead>& heads,
                                    std::function<bool()> wanted) {
-  return [grid, &heads, wanted = std::move(wanted)](std::size_t, const models::Qkv& qkv) {
+  return [grid, &heads, wanted = std::move(wanted)](std::size_t layer, const models::Qkv& qkv) {
     for (std::int64_t h = 0; h < qkv.q.size(2); ++h) {
       if (wanted && !wanted()) continue;
       const auto one = [h](const at::Tensor& t) { return t.narrow(0, 0, 1).narrow(2, h, 1); };
       heads.push_back(heads_of(one(qkv.q), one(qkv.k), one(qkv.v), grid).front());
+      heads.back().layer = layer;
     }
     return ops::dense_attention(qkv.q, qkv.k, qkv.v);
   };

@@ -172,7 +172,7 @@ AttentionMethod sliding_tile(const Box& tile, const Box& window) {
 
 AttentionMethod sparse_videogen(double keep) {
   check_part("SVG", keep);
-  return {.family = "svg",
+  return {.family = "sparse videogen",
           .name = percent(keep) + " and the first frame",
           .settings = {{"keep", keep}},
           .approximate = [keep](const AttentionHead& head) {

@@ -2,9 +2,7 @@
 // against the operators.
 #include <gtest/gtest.h>
 
-#include "monarch/base/error.h"
 #include "monarch/evaluation/claims.h"
-#include "monarch/evaluation/model_attention.h"
 #include "monarch/evaluation/monarch_methods.h"
 #include "monarch/evaluation/sparse_methods.h"
 #include "monarch/evaluation/synthetic_attention.h"
@@ -283,21 +281,6 @@ TEST(Comparison, SaysWhereAClaimDoesNotHold) {
     if (claim.statement.starts_with("monarchrt is nearer")) {
       EXPECT_EQ(claim.verdict, "does not hold") << claim.evidence;
     }
-  }
-}
-
-TEST(HeadsOf, TakesBatchesAndRefusesOtherGrids) {
-  const at::Tensor t = at::randn({2, kGrid.tokens(), 3, 8});
-  EXPECT_EQ(heads_of(t, t, t, kGrid).size(), 6U);
-  EXPECT_EQ(heads_of(t[0], t[0], t[0], kGrid).size(), 3U);
-  try {
-    heads_of(t, t, t, {.frames = 4, .height = 6, .width = 7});
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_STREQ(
-        error.what(),
-        "[monarch_evaluation] q of a head has shape [192, 8]; [168, head_dim] was expected "
-        "for a grid of 4x6x7 (frames, rows, columns)");
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "monarch/base/error.h"
+#include "monarch/evaluation/model_attention.h"
 
 namespace monarch::evaluation {
 namespace {
@@ -78,6 +79,22 @@ TEST(Quality, MisplacedWeightOfSwappedKeysIsAll) {
   EXPECT_NEAR(errors.map, std::sqrt(10.0 / 6), 1e-6);
   EXPECT_NEAR(errors.output, std::sqrt(10.0 / 6), 1e-6);
   EXPECT_EQ(errors.sparsity, 0.5);
+}
+
+TEST(HeadsOf, TakesBatchesAndRefusesOtherGrids) {
+  constexpr ops::Grid kGrid{.frames = 4, .height = 6, .width = 8};
+  const at::Tensor t = at::randn({2, kGrid.tokens(), 3, 8});
+  EXPECT_EQ(heads_of(t, t, t, kGrid).size(), 6U);
+  EXPECT_EQ(heads_of(t[0], t[0], t[0], kGrid).size(), 3U);
+  try {
+    heads_of(t, t, t, {.frames = 4, .height = 6, .width = 7});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(
+        error.what(),
+        "[monarch_evaluation] q of a head has shape [192, 8]; [168, head_dim] was expected "
+        "for a grid of 4x6x7 (frames, rows, columns)");
+  }
 }
 
 }  // namespace
