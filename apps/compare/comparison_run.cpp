@@ -146,6 +146,13 @@ void ComparisonRun::model() {
       model.capture(prompt, a_.seed, a_.timesteps, a_.heads, timesteps);
   const std::string name = fs::path(a_.model).filename().string();
   add_source(name + ", captured", heads);
+  std::string about = str_cat("Heads of all layers at ", timesteps.size(),
+                              " denoising steps of a run with dense attention.");
+  if (model.own_attention() != "dense")
+    about += str_cat(" The model's own attention is ", model.own_attention(),
+                     ": where it was trained with it, its heads have learnt to suit it, and "
+                     "dense attention is the stranger.");
+  report_["sources"].back()["about"] = about;
   report_["sources"].back()["prompt"] = prompt;
   report_["sources"].back()["timesteps"] = timesteps;
   if (a_.videos > 0) end_quality(judge, name);
@@ -184,6 +191,8 @@ void ComparisonRun::add_source(const std::string& name, const std::vector<Attent
       });
   progress.finish();
   report_["sources"].push_back(Json(result));
+  if (heads.size() > 1 && heads.front().timestep > 0)
+    report_["sources"].back()["by_layer"] = evaluation::errors_by_layer(result, heads);
   add_claims(result);
   add_pictures(name, heads[heads.size() / 2]);
 }

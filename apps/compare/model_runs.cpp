@@ -18,7 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-pipelines::GenerationOptions read_options(const std::string& folder, const std::string& config) {
+pipelines::GenerationOptions read_options(const std::string& folder, const std::string& config,
+                                          std::string& own) {
   pipelines::GenerationOptions options = pipelines::default_options(folder);
   if (!config.empty()) {
     const fs::path defaults = fs::path(config).parent_path() / "default_config.yaml";
@@ -30,6 +31,7 @@ pipelines::GenerationOptions read_options(const std::string& folder, const std::
                      pipelines::generation_mode_name(options.mode()),
                      ", where a chunk's queries do not see the whole video; give a bidirectional "
                      "model (causal: false)");
+  own = pipelines::attention_name(options);
   // Attention is chosen pass by pass here.
   options.attention = pipelines::AttentionPreset::kDense;
   options.attention_rules.clear();
@@ -42,14 +44,14 @@ pipelines::RunControl stoppable() {
   return control;
 }
 
-at::Tensor dense(std::size_t /*layer*/, const models::Qkv& qkv) {
+const evaluation::LayerAttention dense = [](std::size_t, const models::Qkv& qkv) {
   return ops::dense_attention(qkv.q, qkv.k, qkv.v);
-}
+};
 
 }  // namespace
 
 ComparedModel::ComparedModel(const std::string& folder, const std::string& config)
-    : options_(read_options(folder, config)), system_(folder) {}
+    : options_(read_options(folder, config, own_attention_)), system_(folder) {}
 
 ops::Grid ComparedModel::grid() const {
   const pipelines::LatentShape shape = pipelines::latent_shape(system_, options_);
@@ -57,7 +59,7 @@ ops::Grid ComparedModel::grid() const {
   return {shape.frames / patch[0], shape.height / patch[1], shape.width / patch[2]};
 }
 
-std::int64_t ComparedModel::num_passes() const {
+std::int64_t ComparedModel::num_steps() const {
   // The last entry of a few-step list is not visited (pipelines::sample_distilled).
   return options_.mode() == pipelines::GenerationMode::kFewStep
              ? static_cast<std::int64_t>(options_.denoising_step_list.size()) - 1
@@ -104,7 +106,7 @@ std::vector<evaluation::AttentionHead> ComparedModel::capture(
   const at::NoGradGuard no_grad;
   const auto model = system_.transformer(pipelines::run_config(system_, options_));
   const auto [context, negative] = contexts(prompt);
-  const std::int64_t passes = num_passes(), wanted = std::min(timesteps, passes);
+  const std::int64_t passes = num_steps(), wanted = std::min(timesteps, passes);
   std::vector<evaluation::AttentionHead> heads;
   const models::WanConfig& config = system_.transformer_config();
   const std::int64_t seen_heads = wanted * config.num_layers * config.num_heads;
@@ -131,21 +133,26 @@ std::vector<evaluation::AttentionHead> ComparedModel::capture(
         if (!now) return plain(x_t, t);
         ++captured;
         captured_timesteps.push_back(t.flatten()[0].item<double>());
-        return watched(x_t, t);
+        const std::size_t before = heads.size();
+        const at::Tensor flow = watched(x_t, t);
+        for (std::size_t i = before; i < heads.size(); ++i)
+          heads[i].timestep = captured_timesteps.back();
+        return flow;
       },
       bound(negative, dense));
   return heads;
 }
 
 at::Tensor ComparedModel::video(const std::string& prompt, std::uint64_t seed,
-                                const evaluation::LayerAttention& attention) {
+                                const evaluation::LayerAttention& attention,
+                                std::int64_t dense_steps) {
   const at::NoGradGuard no_grad;
   const auto model = system_.transformer(pipelines::run_config(system_, options_));
   const auto [context, negative] = contexts(prompt);
   const auto bound = [&](const at::Tensor& given) {
-    return [&model, &attention, given](const at::Tensor& x_t, const at::Tensor& t) {
+    return [&, given, step = std::int64_t{0}](const at::Tensor& x_t, const at::Tensor& t) mutable {
       return evaluation::flow_with_attention(*model, {.x = x_t, .t = t, .context = given},
-                                             attention);
+                                             step++ < dense_steps ? dense : attention);
     };
   };
   const at::Tensor latents = denoise(seed, bound(context), bound(negative));

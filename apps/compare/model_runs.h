@@ -25,6 +25,8 @@ class ComparedModel {
   const pipelines::GenerationOptions& options() const { return options_; }
   pipelines::GenerationOptions& options() { return options_; }
   ops::Grid grid() const;
+  // What the settings say that it attends with: "dense", "monarchrt", "vmonarch" or "hybrid".
+  const std::string& own_attention() const { return own_attention_; }
 
   // Heads of all layers in the pass for the prompt itself (not the negative one), at `timesteps`
   // denoising steps spread evenly over a run with dense attention: all of them, or `max_heads`
@@ -33,17 +35,19 @@ class ComparedModel {
                                                  std::int64_t timesteps, std::int64_t max_heads,
                                                  std::vector<double>& captured_timesteps);
 
-  // Frames [T, 3, H, W] in [0, 1].
+  // Frames [T, 3, H, W] in [0, 1]. The first `dense_steps` denoising steps attend densely.
   at::Tensor video(const std::string& prompt, std::uint64_t seed,
-                   const evaluation::LayerAttention& attention);
+                   const evaluation::LayerAttention& attention, std::int64_t dense_steps = 0);
+
+  std::int64_t num_steps() const;  // of a run, which are its passes for the prompt itself
 
  private:
   // Latents of a run; `conditional` and `unconditional` take the place of the two passes.
   at::Tensor denoise(std::uint64_t seed, const sampling::Denoiser& conditional,
                      const sampling::Denoiser& unconditional);
-  std::int64_t num_passes() const;  // of a run, the unconditional ones not counted
   const std::pair<at::Tensor, at::Tensor>& contexts(const std::string& prompt);
 
+  std::string own_attention_;
   pipelines::GenerationOptions options_;
   pipelines::WanSystem system_;
   std::string prompt_;  // whose contexts are kept

@@ -1,7 +1,9 @@
 #include "apps/compare/suggestion.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <set>
 
 #include "apps/command.h"
 #include "apps/progress.h"
@@ -11,10 +13,12 @@
 namespace monarch::apps {
 namespace {
 
-constexpr std::int64_t kMaxBands = 4;   // of a frame's rows and of its columns
-constexpr std::int64_t kMaxFrames = 8;  // that share a block
-constexpr std::size_t kHeads = 24;      // measured
-constexpr std::int64_t kQueries = 128;  // measured of each
+constexpr std::int64_t kMaxBands = 4;                        // of a frame's rows and of its columns
+constexpr std::int64_t kMaxFrames = 8;                       // that share a block
+constexpr std::size_t kHeads = 24;                           // measured
+constexpr std::int64_t kQueries = 128;                       // measured of each
+constexpr std::size_t kVideoSettings = 6;                    // with which videos are made
+constexpr std::array kDenseParts = {0.0, 0.125, 0.25, 0.5};  // of the steps
 
 std::vector<std::int64_t> divisors(std::int64_t extent, std::int64_t most) {
   std::vector<std::int64_t> found;
@@ -27,6 +31,8 @@ std::vector<std::int64_t> divisors(std::int64_t extent, std::int64_t most) {
 const char* yaml_bool(bool value) { return value ? "true" : "false"; }
 
 std::string tenths(double value) { return str_cat(std::round(10 * value) / 10); }
+
+bool cheaper(const AttentionSetting& a, const AttentionSetting& b) { return a.cost < b.cost; }
 
 void check_not_interrupted() {
   MONARCH_CHECK_CODE(!interrupted(), kCancelled, "[compare] interrupted");
@@ -59,9 +65,7 @@ std::vector<AttentionSetting> settings_to_try(const ops::Grid& grid) {
                         .vmonarch = options});
   }
   std::erase_if(settings, [](const AttentionSetting& setting) { return setting.cost >= 1; });
-  std::stable_sort(
-      settings.begin(), settings.end(),
-      [](const AttentionSetting& a, const AttentionSetting& b) { return a.cost < b.cost; });
+  std::stable_sort(settings.begin(), settings.end(), cheaper);
   return settings;
 }
 
@@ -81,6 +85,35 @@ std::vector<AttentionSetting> worth_trying(std::vector<AttentionSetting> setting
   return kept;
 }
 
+std::vector<AttentionSetting> with_dense_steps(std::span<const AttentionSetting> settings,
+                                               std::int64_t num_steps) {
+  std::set<std::int64_t> dense_steps;
+  for (const double part : kDenseParts)
+    dense_steps.insert(std::llround(part * static_cast<double>(num_steps)));
+  const std::size_t count = std::min(kVideoSettings, settings.size());
+  std::vector<AttentionSetting> all;
+  for (std::size_t i = 0; i < count; ++i) {
+    const AttentionSetting& setting =
+        settings[count == 1 ? 0 : i * (settings.size() - 1) / (count - 1)];
+    for (const std::int64_t steps : dense_steps) {
+      const double dense = static_cast<double>(steps) / static_cast<double>(num_steps);
+      if (dense >= 1) continue;
+      all.push_back(setting);
+      all.back().dense_steps = steps;
+      all.back().cost = dense + (1 - dense) * setting.cost;
+    }
+  }
+  std::stable_sort(all.begin(), all.end(), cheaper);
+  return all;
+}
+
+std::string AttentionSetting::name() const {
+  return str_cat(method.family, " ", method.name,
+                 dense_steps > 0 ? str_cat(", after ", dense_steps,
+                                           dense_steps == 1 ? " dense step" : " dense steps")
+                                 : std::string());
+}
+
 std::string as_yaml(const AttentionSetting& setting, const std::string& comment) {
   std::string yaml = "# " + comment + "\n";
   const ops::MonarchOptions& monarch = setting.monarch;
@@ -97,22 +130,25 @@ std::string as_yaml(const AttentionSetting& setting, const std::string& comment)
                     ", recompute_first_frame: ", yaml_bool(setting.vmonarch->recompute_first_frame),
                     ", frames_per_factor: ", setting.vmonarch->frames_per_factor, "}\n");
   }
-  return yaml + "attention: []  # in the place of the model's own rules\n";
+  // In any case in the place of the model's own rules.
+  if (setting.dense_steps == 0) return yaml + "attention: []\n";
+  return yaml + str_cat("attention: [{preset: dense, steps: 0-", setting.dense_steps - 1, "}]\n");
 }
 
 Suggestion suggest(VideoJudge& judge, std::span<const evaluation::AttentionHead> heads, double psnr,
                    bool quiet) {
   const ops::Grid grid = judge.grid();
   const std::vector<AttentionSetting> all = settings_to_try(grid);
-  const std::vector<AttentionSetting> settings = worth_trying(all, heads);
+  const std::vector<AttentionSetting> settings =
+      with_dense_steps(worth_trying(all, heads), judge.num_steps());
   Progress progress("settings", static_cast<std::int64_t>(settings.size()), quiet);
   Suggestion suggestion;
   for (const AttentionSetting& setting : settings) {
     check_not_interrupted();
     std::int64_t videos = 0;
-    const double lowest =
-        judge.lowest_psnr(evaluation::attention_by(setting.method, grid), psnr, videos);
-    const std::string name = setting.method.family + " " + setting.method.name;
+    const double lowest = judge.lowest_psnr(evaluation::attention_by(setting.method, grid),
+                                            setting.dense_steps, psnr, videos);
+    const std::string name = setting.name();
     suggestion.tried.push_back({{"setting", name},
                                 {"cost", setting.cost},
                                 {"error", setting.error},
@@ -122,17 +158,19 @@ Suggestion suggest(VideoJudge& judge, std::span<const evaluation::AttentionHead>
     if (lowest < psnr) continue;
     progress.finish();
     suggestion.text =
-        str_cat(name, ": at least ", tenths(lowest), " dB PSNR in each of ", videos,
+        str_cat(name, ": at least ", tenths(lowest), " dB PSNR in ",
+                videos == 1 ? "the video" : str_cat("each of ", videos, " videos"),
                 " videos against those of dense attention (asked for: ", psnr, "), with ",
                 tenths(100 * setting.cost), " % of the operations of dense attention");
     suggestion.yaml = as_yaml(setting, suggestion.text);
     return suggestion;
   }
   progress.finish();
-  suggestion.text = str_cat("dense: of ", all.size(), " Monarch settings the ", settings.size(),
-                            " that are nearer to dense attention than all cheaper ones were tried, "
-                            "and none reaches ",
-                            psnr, " dB PSNR against the videos of dense attention");
+  suggestion.text =
+      str_cat("dense: none of ", settings.size(), " settings reaches ", psnr,
+              " dB PSNR against the videos of dense attention (tried: of ", all.size(),
+              " Monarch settings some that are nearer to dense attention than all cheaper ones, "
+              "for all steps or after some dense ones)");
   suggestion.yaml = as_yaml({}, suggestion.text);
   return suggestion;
 }

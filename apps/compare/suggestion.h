@@ -17,6 +17,9 @@ struct AttentionSetting {
   ops::MonarchOptions monarch = {};  // used if enabled
   std::optional<ops::VMonarchOptions> vmonarch = {};  // used if set; neither: dense
   double error = 0;                                   // mean relative output error on some heads
+  std::int64_t dense_steps = 0;  // the first denoising steps that attend densely instead
+
+  std::string name() const;
 };
 
 // What `monarch generate` can run on this grid for less than dense attention costs, cheapest first:
@@ -28,6 +31,11 @@ std::vector<AttentionSetting> settings_to_try(const ops::Grid& grid);
 std::vector<AttentionSetting> worth_trying(std::vector<AttentionSetting> settings,
                                            std::span<const evaluation::AttentionHead> heads);
 
+// Some of these settings, from the cheapest to the nearest, for all steps of a run or after some
+// dense steps; cheapest first.
+std::vector<AttentionSetting> with_dense_steps(std::span<const AttentionSetting> settings,
+                                               std::int64_t num_steps);
+
 // As a configuration file for `monarch generate --config`; `comment` is its first line.
 std::string as_yaml(const AttentionSetting& setting, const std::string& comment);
 
@@ -37,8 +45,8 @@ struct Suggestion {
   Json tried = Json::array();  // setting, cost, error, lowest psnr so far, videos
 };
 
-// Of the settings worth trying, the cheapest with which every video keeps `psnr` dB against the one
-// of dense attention; dense if none does.
+// Of some settings worth trying, also after dense steps, the cheapest with which every video keeps
+// `psnr` dB against the one of dense attention; dense if none does.
 Suggestion suggest(VideoJudge& judge, std::span<const evaluation::AttentionHead> heads, double psnr,
                    bool quiet);
 

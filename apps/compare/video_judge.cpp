@@ -9,8 +9,9 @@
 
 namespace monarch::apps {
 
-at::Tensor VideoJudge::video(std::size_t prompt, const evaluation::LayerAttention& attention) {
-  return model_.video(prompts_[prompt].text, seed_ + prompt, attention);
+at::Tensor VideoJudge::video(std::size_t prompt, const evaluation::LayerAttention& attention,
+                             std::int64_t dense_steps) {
+  return model_.video(prompts_[prompt].text, seed_ + prompt, attention, dense_steps);
 }
 
 const at::Tensor& VideoJudge::dense_video(std::size_t prompt) {
@@ -46,11 +47,11 @@ VideoJudge::Quality VideoJudge::dense_quality() {
   return quality;
 }
 
-double VideoJudge::lowest_psnr(const evaluation::LayerAttention& attention, double at_least,
-                               std::int64_t& videos) {
+double VideoJudge::lowest_psnr(const evaluation::LayerAttention& attention,
+                               std::int64_t dense_steps, double at_least, std::int64_t& videos) {
   double lowest = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < prompts_.size() && lowest >= at_least; ++i) {
-    lowest = std::min(lowest, evaluation::psnr(video(i, attention), dense_video(i)));
+    lowest = std::min(lowest, evaluation::psnr(video(i, attention, dense_steps), dense_video(i)));
     ++videos;
   }
   return lowest;

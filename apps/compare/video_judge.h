@@ -30,15 +30,18 @@ class VideoJudge {
 
   const std::vector<ComparedPrompt>& prompts() const { return prompts_; }
   ops::Grid grid() const { return model_.grid(); }
+  std::int64_t num_steps() const { return model_.num_steps(); }
   Quality quality(const evaluation::LayerAttention& attention);
   Quality dense_quality();
 
-  // The lowest PSNR of a video. Stops at the first one below `at_least`; `videos` counts.
-  double lowest_psnr(const evaluation::LayerAttention& attention, double at_least,
-                     std::int64_t& videos);
+  // The lowest PSNR of a video after `dense_steps` steps of dense attention. Stops at the first
+  // one below `at_least`; `videos` counts.
+  double lowest_psnr(const evaluation::LayerAttention& attention, std::int64_t dense_steps,
+                     double at_least, std::int64_t& videos);
 
  private:
-  at::Tensor video(std::size_t prompt, const evaluation::LayerAttention& attention);
+  at::Tensor video(std::size_t prompt, const evaluation::LayerAttention& attention,
+                   std::int64_t dense_steps = 0);
   const at::Tensor& dense_video(std::size_t prompt);
   void add(Quality& quality, std::size_t prompt, const at::Tensor& frames);
 

@@ -61,6 +61,7 @@ TEST(Compare, AModelIsCapturedComparedAndGivenASetting) {
   const Json report = Json::parse(read_text(folder / "r.json"));
   EXPECT_EQ(report["sources"][0]["heads"], 3);
   EXPECT_EQ(report["sources"][0]["timesteps"].size(), 2U);
+  EXPECT_EQ(report["sources"][0]["by_layer"]["layers"][0]["errors"].size(), 2U);
   EXPECT_GT(report["end_quality"]["methods"].size(), 5U);
   EXPECT_EQ(report["end_quality"]["methods"][0]["family"], "dense");
   EXPECT_EQ(report["end_quality"]["methods"][0]["ssim"], 1.0);
@@ -82,7 +83,8 @@ TEST(Compare, SuggestsDenseWhereNothingIsGoodEnough) {
       quoted(folder / "r.html") + " --psnr 200 --suggest " + quoted(folder / "attention.yaml"));
   ASSERT_EQ(run.exit_code, 0) << run.output;
   const std::string yaml = read_text(folder / "attention.yaml");
-  EXPECT_NE(yaml.find("\nmonarch_args: {enable: false}\nattention: []"), std::string::npos) << yaml;
+  EXPECT_NE(yaml.find("\nmonarch_args: {enable: false}\nattention: []\n"), std::string::npos)
+      << yaml;
 }
 
 // Writes q, k and v [1, 12, 2, 4]; without `v` if its shape is empty.
