@@ -258,8 +258,9 @@ TORCH_LIBRARY_FRAGMENT(monarch, library) {
   library.def("norm_rope(Tensor x, Tensor? weight, Tensor? rope, float eps=1e-06) -> Tensor",
               [](const at::Tensor& x, const std::optional<at::Tensor>& weight,
                  const std::optional<at::Tensor>& rope, double eps) {
-                return norm_rope(x, weight.value_or(at::Tensor()), rope.value_or(at::Tensor()),
-                                 eps);
+                return norm_rope(with_known_sizes(x),
+                                 with_known_sizes(weight.value_or(at::Tensor())),
+                                 with_known_sizes(rope.value_or(at::Tensor())), eps);
               });
   library.def(
       "norm_rope_forward(Tensor x, Tensor? weight, Tensor? rope, float eps, bool keep_inverse) -> "

@@ -1,91 +1,24 @@
 // torch.ops.monarch: the public operators, and the pair underneath that runs the kernels.
 //
-// attention_forward and attention_backward take a problem as numbers (encode() below), so one pair
-// with one autograd rule and one set of shape-only kernels serves all attention patterns, and
-// whatever traces operators (torch.compile) sees nothing but them.
+// attention_forward and attention_backward take a problem as numbers, so one pair with one autograd
+// rule and one set of shape-only kernels serves all attention patterns. The public operators are
+// composite: autograd and traces (torch.compile) see the pair, or Torch's own operators.
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "monarch/base/error.h"
 #include "monarch/ops/attention.h"
 #include "monarch/ops/kernels.h"
+#include "monarch/ops/problem_numbers.h"
+#include "monarch/ops/tensor_views.h"
+#include "monarch/ops/usage.h"
 
 namespace monarch::ops {
 namespace {
 
-using attention::DenseProblem;
-using attention::MonarchProblem;
 using attention::Problem;
-using attention::VMonarchProblem;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-struct Settings {
-  std::vector<int64_t> integers;  // kind of problem, then its fields in order
-  std::vector<double> scalars;    // softmax scale, c_r_min
-};
-
-Settings encode(const Problem& problem) {
-  if (const auto* dense = std::get_if<DenseProblem>(&problem)) {
-    return {{0, dense->block_causal_size}, {dense->scale()}};
-  }
-  if (const auto* p = std::get_if<MonarchProblem>(&problem)) {
-    return {{1, p->q_frames, p->kv_frames, p->height, p->width, p->f_tied, p->h_reduce, p->w_reduce,
-             p->num_iters, p->block_causal_size, p->kv_block_order ? 1 : 0},
-            {p->scale()}};
-  }
-  const auto& p = std::get<VMonarchProblem>(problem);
-  return {{2, p.frames, p.height, p.width, p.num_iters, p.recompute_first_frame ? 1 : 0,
-           p.frames_per_factor, static_cast<int64_t>(p.split)},
-          {p.scale(), p.c_r_min}};
-}
-
-Problem decode(const at::Tensor& q, const at::Tensor& k, at::IntArrayRef n,
-               at::ArrayRef<double> x) {
-  constexpr std::array<size_t, 3> kIntegers{2, 11, 8}, kScalars{1, 1, 2};
-  const size_t kind = n.empty() ? 3 : static_cast<size_t>(n[0]);
-  MONARCH_CHECK(kind < 3 && n.size() == kIntegers.at(kind) && x.size() == kScalars.at(kind),
-                "[monarch_ops] these settings describe no attention problem; call dense_attention, "
-                "monarchrt_attention or vmonarch_attention");
-  const int64_t batch = q.size(0), heads = q.size(2), dim = q.size(3);
-  if (kind == 0) {
-    return DenseProblem{.batch = batch,
-                        .num_heads = heads,
-                        .head_dim = dim,
-                        .q_tokens = q.size(1),
-                        .kv_tokens = k.size(1),
-                        .softmax_scale = x[0],
-                        .block_causal_size = n[1]};
-  }
-  if (kind == 1) {
-    return MonarchProblem{.batch = batch,
-                          .num_heads = heads,
-                          .head_dim = dim,
-                          .q_frames = n[1],
-                          .kv_frames = n[2],
-                          .height = n[3],
-                          .width = n[4],
-                          .f_tied = n[5],
-                          .h_reduce = n[6],
-                          .w_reduce = n[7],
-                          .num_iters = n[8],
-                          .softmax_scale = x[0],
-                          .block_causal_size = n[9],
-                          .kv_block_order = n[10] != 0};
-  }
-  return VMonarchProblem{.batch = batch,
-                         .num_heads = heads,
-                         .head_dim = dim,
-                         .frames = n[1],
-                         .height = n[2],
-                         .width = n[3],
-                         .num_iters = n[4],
-                         .softmax_scale = x[0],
-                         .c_r_min = x[1],
-                         .recompute_first_frame = n[5] != 0,
-                         .frames_per_factor = n[6],
-                         .split = static_cast<attention::Split>(n[7])};
-}
 
 using Forward = std::tuple<at::Tensor, at::Tensor>(const at::Tensor& q, const at::Tensor& k,
                                                    const at::Tensor& v, c10::string_view label,
@@ -194,18 +127,22 @@ int64_t frames_of(const char* op, const at::Tensor& tokens, int64_t height, int6
   return tokens.size(1) / (height * width);
 }
 
-at::Tensor dense_operator(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+at::Tensor dense_operator(const at::Tensor& any_q, const at::Tensor& any_k, const at::Tensor& any_v,
                           std::optional<double> softmax_scale, int64_t block_causal_size) {
+  const at::Tensor q = with_known_sizes(any_q), k = with_known_sizes(any_k),
+                   v = with_known_sizes(any_v);
   if (block_causal_size == 0) return dense_attention(q, k, v, softmax_scale);
   return dense_attention_block_causal(q, k, v, block_causal_size, softmax_scale);
 }
 
-at::Tensor monarchrt_operator(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                              int64_t height, int64_t width, int64_t f_tied, int64_t h_reduce,
-                              int64_t w_reduce, int64_t num_iters,
+at::Tensor monarchrt_operator(const at::Tensor& any_q, const at::Tensor& any_k,
+                              const at::Tensor& any_v, int64_t height, int64_t width,
+                              int64_t f_tied, int64_t h_reduce, int64_t w_reduce, int64_t num_iters,
                               std::optional<double> softmax_scale, int64_t block_causal_size,
                               bool kv_block_order) {
   constexpr const char* kName = "monarchrt_attention";
+  const at::Tensor q = with_known_sizes(any_q), k = with_known_sizes(any_k),
+                   v = with_known_sizes(any_v);
   const MonarchOptions options{.enable = true,
                                .num_iters = num_iters,
                                .f_tied = f_tied,
@@ -224,10 +161,13 @@ at::Tensor monarchrt_operator(const at::Tensor& q, const at::Tensor& k, const at
   return monarch_attention_block_causal(q, k, v, options, q_grid, block_causal_size, softmax_scale);
 }
 
-at::Tensor vmonarch_operator(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                             int64_t height, int64_t width, int64_t num_iters, double c_r_min,
-                             bool recompute_first_frame, int64_t frames_per_factor,
-                             c10::string_view split, std::optional<double> softmax_scale) {
+at::Tensor vmonarch_operator(const at::Tensor& any_q, const at::Tensor& any_k,
+                             const at::Tensor& any_v, int64_t height, int64_t width,
+                             int64_t num_iters, double c_r_min, bool recompute_first_frame,
+                             int64_t frames_per_factor, c10::string_view split,
+                             std::optional<double> softmax_scale) {
+  const at::Tensor q = with_known_sizes(any_q), k = with_known_sizes(any_k),
+                   v = with_known_sizes(any_v);
   const VMonarchOptions options{.num_iters = num_iters,
                                 .c_r_min = c_r_min,
                                 .recompute_first_frame = recompute_first_frame,
@@ -237,12 +177,34 @@ at::Tensor vmonarch_operator(const at::Tensor& q, const at::Tensor& k, const at:
   return vmonarch_attention(q, k, v, options, grid, softmax_scale);
 }
 
+using Reorder = at::Tensor(const at::Tensor&, const Grid&, const MonarchOptions&);
+
+// to_block_order or from_block_order as an operator.
+template <Reorder reorder>
+at::Tensor reorder_operator(const at::Tensor& any_tokens, int64_t height, int64_t width,
+                            int64_t f_tied, int64_t h_reduce, int64_t w_reduce) {
+  const at::Tensor tokens = with_known_sizes(any_tokens);
+  MONARCH_CHECK(
+      height >= 1 && width >= 1 && tokens.dim() >= 2 && tokens.size(1) % (height * width) == 0,
+      "[monarch_ops] block order needs [batch, frames * ", height, " * ", width, ", ...]; got ",
+      shape_string(tokens.sizes()));
+  const Grid grid{tokens.size(1) / (height * width), height, width};
+  return reorder(tokens, grid,
+                 {.enable = true, .f_tied = f_tied, .h_reduce = h_reduce, .w_reduce = w_reduce});
+}
+
+std::vector<std::string> runs_operator() {
+  std::vector<std::string> lines;
+  for (const AttentionRuns& runs : attention_runs()) lines.push_back(describe(runs));
+  return lines;
+}
+
 }  // namespace
 
 at::Tensor kernel_attention(const Problem& problem, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const std::string& label) {
-  const Settings settings = encode(problem);
-  return std::get<0>(forward_operator().call(q, k, v, label, settings.integers, settings.scalars,
+  const ProblemNumbers numbers = encode(problem);
+  return std::get<0>(forward_operator().call(q, k, v, label, numbers.integers, numbers.scalars,
                                              /*keep_lse=*/false));
 }
 
@@ -261,6 +223,16 @@ TORCH_LIBRARY(monarch, library) {
       "float c_r_min=0.1, bool recompute_first_frame=True, int frames_per_factor=1, "
       "str split='f,hw', float? softmax_scale=None) -> Tensor",
       vmonarch_operator);
+  library.def(
+      "to_block_order(Tensor(a) tokens, int height, int width, int f_tied=1, int h_reduce=1, "
+      "int w_reduce=1) -> Tensor(a)",
+      reorder_operator<to_block_order>);
+  library.def(
+      "from_block_order(Tensor(a) blocks, int height, int width, int f_tied=1, int h_reduce=1, "
+      "int w_reduce=1) -> Tensor(a)",
+      reorder_operator<from_block_order>);
+  library.def("attention_runs() -> str[]", runs_operator);
+  library.def("reset_attention_runs() -> ()", reset_attention_runs);
   library.def(
       "attention_forward(Tensor q, Tensor k, Tensor v, str label, int[] integers, float[] scalars, "
       "bool keep_lse) -> (Tensor out, Tensor lse)");

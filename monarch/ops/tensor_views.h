@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <optional>
+#include <vector>
 
 #include "monarch/base/tensor_view.h"
 
@@ -32,6 +33,15 @@ inline ConstTensorView const_view(const at::Tensor& t) {
           .dtype = float_dtype(t.scalar_type()).value(),
           .shape = t.sizes().vec(),
           .strides = t.strides().vec()};
+}
+
+// The same tensor, its sizes known. The kernels' problems are made of numbers, so whatever traces
+// operators with symbols for sizes (torch.compile with dynamic shapes) has to fix them.
+inline at::Tensor with_known_sizes(const at::Tensor& t) {
+  if (!t.defined() || !t.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) return t;
+  std::vector<int64_t> sizes;
+  for (const c10::SymInt& size : t.sym_sizes()) sizes.push_back(size.guard_int(__FILE__, __LINE__));
+  return at::empty(sizes, t.options()).copy_(t);
 }
 
 }  // namespace monarch::ops

@@ -39,15 +39,20 @@ at::Tensor attend_head(const at::Tensor& q, const at::Tensor& k, const at::Tenso
 }
 
 // The token at each position of the split; undefined where that is token order.
-at::Tensor tokens_of_positions(const attention::SplitLayout& layout, const at::Device& device) {
-  if (layout.split == attention::Split::kFramesXPixels ||
-      layout.split == attention::Split::kFrameRowsXCols)
-    return {};
-  const at::Tensor tokens = at::empty({layout.num_tokens()}, at::kLong);
-  auto* const token = tokens.data_ptr<int64_t>();
-  for (int64_t position = 0; position < layout.num_tokens(); ++position)
-    token[position] = layout.token_of_position(position);
-  return tokens.to(device);
+at::Tensor tokens_of_positions(const Grid& grid, attention::Split split, const at::Device& device) {
+  std::vector<int64_t> order;  // of frame 0, row 1 and column 2, slowest first
+  switch (split) {
+    case attention::Split::kFrameRowsXCols:
+    case attention::Split::kFramesXPixels: return {};
+    case attention::Split::kColsXFrameRows: order = {2, 0, 1}; break;
+    case attention::Split::kPixelsXFrames: order = {1, 2, 0}; break;
+    case attention::Split::kFrameColsXRows: order = {0, 2, 1}; break;
+    case attention::Split::kRowsXFrameCols: order = {1, 0, 2}; break;
+  }
+  return at::arange(grid.tokens(), at::TensorOptions().dtype(at::kLong).device(device))
+      .view({grid.frames, grid.height, grid.width})
+      .permute(order)
+      .flatten();
 }
 
 }  // namespace
@@ -57,7 +62,7 @@ at::Tensor vmonarch_attention(const at::Tensor& q, const at::Tensor& k, const at
   const attention::SplitLayout layout{grid.frames, grid.height, grid.width,
                                       options.frames_per_factor, options.split};
   const int64_t rows = layout.num_rows();
-  const at::Tensor tokens = tokens_of_positions(layout, q.device());
+  const at::Tensor tokens = tokens_of_positions(grid, options.split, q.device());
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const auto heads = [&](const at::Tensor& t) {  // [B, N, H, D] -> [B, H, m, P, D]
     const at::Tensor ordered = tokens.defined() ? t.index_select(1, tokens) : t;
