@@ -1,17 +1,29 @@
 # Finds LibTorch inside a torch Python package and defines monarch::torch.
 #
-# Order: MONARCH_TORCH_DIR, the environment ./quickstart makes (.deps/venv), python3 on PATH. Torch's own CMake package
-# is not used because it insists on a CUDA toolkit; linking c10 and torch_cpu directly does not.
+# Order: MONARCH_TORCH_DIR, the environment ./quickstart makes (.deps/venv), python3 on PATH. The Python package is for
+# the torch that will load it, so for it the interpreter that installs it is asked instead. Torch's own CMake package is
+# not used because it insists on a CUDA toolkit; linking c10 and torch_cpu directly does not.
 
 set(_torch_found "")
 set(_torch_candidates "${MONARCH_TORCH_DIR}")
-file(GLOB _torch_private "${PROJECT_SOURCE_DIR}/.deps/venv/lib/python3*/site-packages/torch")
+set(_torch_private "")
+if(NOT MONARCH_PYTHON_PACKAGE)
+  file(GLOB _torch_private "${PROJECT_SOURCE_DIR}/.deps/venv/lib/python3*/site-packages/torch")
+endif()
 list(APPEND _torch_candidates ${_torch_private})
 if(NOT MONARCH_TORCH_DIR AND NOT _torch_private)
-  find_program(MONARCH_PYTHON python3)
-  if(MONARCH_PYTHON)
+  set(_torch_interpreter "${Python_EXECUTABLE}")
+  if(NOT _torch_interpreter)
+    find_program(MONARCH_INTERPRETER python3)
+    set(_torch_interpreter "${MONARCH_INTERPRETER}")
+  endif()
+  if(_torch_interpreter)
+    set(_torch_flags "")
+    if(MONARCH_PYTHON_PACKAGE)
+      set(_torch_flags -E)  # pip builds in an environment that hides the installed packages; this looks past it
+    endif()
     execute_process(
-      COMMAND "${MONARCH_PYTHON}" -c
+      COMMAND "${_torch_interpreter}" ${_torch_flags} -c
               "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')"
       OUTPUT_VARIABLE _torch_python OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
     list(APPEND _torch_candidates "${_torch_python}")
@@ -22,6 +34,10 @@ foreach(_dir ${_torch_candidates})
     set(_torch_found "${_dir}")
   endif()
 endforeach()
+if(NOT _torch_found AND MONARCH_PYTHON_PACKAGE)
+  message(FATAL_ERROR "${_torch_interpreter} has no torch, which the operators are built against: pip install torch, then "
+                      "install this package again (with --no-build-isolation where pip is not the installer).")
+endif()
 if(NOT _torch_found)
   message(FATAL_ERROR "LibTorch was not found (looked in: ${_torch_candidates}). Run ./quickstart, which installs it into "
                       ".deps/, or pass -DMONARCH_TORCH_DIR=<folder of the torch Python package>.")
@@ -42,10 +58,12 @@ add_library(monarch::torch ALIAS monarch_torch)
 target_include_directories(monarch_torch SYSTEM INTERFACE "${_torch_found}/include"
                            "${_torch_found}/include/torch/csrc/api/include")
 target_link_directories(monarch_torch INTERFACE "${_torch_found}/lib")
-target_link_options(monarch_torch INTERFACE "-Wl,-rpath,${_torch_found}/lib")
-foreach(_dir ${_torch_nvidia})
-  target_link_options(monarch_torch INTERFACE "-Wl,-rpath,${_dir}" "-Wl,-rpath-link,${_dir}")
-endforeach()
+if(NOT MONARCH_PYTHON_PACKAGE)  # import torch has loaded its libraries before
+  target_link_options(monarch_torch INTERFACE "-Wl,-rpath,${_torch_found}/lib")
+  foreach(_dir ${_torch_nvidia})
+    target_link_options(monarch_torch INTERFACE "-Wl,-rpath,${_dir}" "-Wl,-rpath-link,${_dir}")
+  endforeach()
+endif()
 target_link_libraries(monarch_torch INTERFACE -Wl,--no-as-needed torch_cpu c10 -Wl,--as-needed)
 
 # The OpenMP runtime that libtorch_cpu runs on: sources compiled with -fopenmp must share it, not bring a second one.
