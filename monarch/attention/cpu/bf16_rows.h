@@ -109,8 +109,8 @@ MONARCH_INLINE void pack_rows(const RowOf& row_of, std::int64_t count, std::int6
 // i + 8, i + 12, so what is left are transpositions of 4 x 4 within its quarters.
 MONARCH_INLINE void transpose_tile(const Word* from, std::ptrdiff_t from_stride, Word* to,
                                    std::ptrdiff_t to_stride) {
-  typedef std::int32_t Words __attribute__((vector_size(64)));
-  typedef std::int64_t Doubles __attribute__((vector_size(64)));
+  using Words __attribute__((vector_size(64))) = std::int32_t;
+  using Doubles __attribute__((vector_size(64))) = std::int64_t;
 #pragma GCC unroll 4
   for (int column = 0; column < 16; column += 4) {
     Words r[4];

@@ -57,7 +57,7 @@ MONARCH_INLINE void softmax_strip(const float* s, int count, float scale, float*
   Vec<16> sum[2] = {};
   Vec<16> moment[2] = {};
 #pragma GCC unroll 2
-  for (int v = 0; v < 2; ++v) maximum[v] *= scale;
+  for (Vec<16>& bound : maximum) bound *= scale;
   write_weights(count, pairs, weights, stride, [&](int l, int v) MONARCH_LAMBDA_INLINE {
     const Vec<16> x = load<16>(s + l * kStrip + v * 16) * scale - maximum[v];
     const Vec<16> p = exp2<16>(x);

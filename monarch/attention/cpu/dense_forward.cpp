@@ -48,12 +48,12 @@ void dense_forward(const DenseForwardArgs& args, std::int64_t index, float* work
               base(args.out) + (first + t) * args.out.token_stride, args.head_dim);
   }
   if (args.lse == nullptr) return;
-  for_each_vector(padded_columns(static_cast<int>(queries)), [&](std::int64_t t,
-                                                                 auto lanes) MONARCH_LAMBDA_INLINE {
-    constexpr int N = decltype(lanes)::value;
-    store<N>(scratch.row_max + t,
-             (load<N>(scratch.row_max + t) + log2<N>(load<N>(scratch.row_sum + t))) * kLn2);
-  });
+  for_each_vector(
+      padded_columns(static_cast<int>(queries)), [&](std::int64_t t) MONARCH_LAMBDA_INLINE {
+        store<kLanes>(scratch.row_max + t, (load<kLanes>(scratch.row_max + t) +
+                                            log2<kLanes>(load<kLanes>(scratch.row_sum + t))) *
+                                               kLn2);
+      });
   float* lse = args.lse + (batch * args.num_heads + head) * args.lse_stride + first;
   for (std::int64_t t = 0; t < queries; ++t) lse[t] = scratch.row_max[t];
 }

@@ -121,14 +121,13 @@ MONARCH_INLINE void flash_keys(const FlashScratch& scratch, const FlashWork& wor
     }
     multiply(Form::kRows, keys, columns, depth, scratch.k, width, scratch.q, padded, scratch.scores,
              padded, nullptr, &ahead);
-    for_each_vector(padded, [&](std::int64_t t, auto lanes) MONARCH_LAMBDA_INLINE {
-      constexpr int N = decltype(lanes)::value;
+    for_each_vector(padded, [&](std::int64_t t) MONARCH_LAMBDA_INLINE {
       if (work.entropy) {
-        running_softmax<N>(scratch.scores + t, padded, keys, nullptr, 0, scratch.row_max + t,
-                           scratch.row_sum + t, scratch.correction + t, scratch.moment + t);
+        running_softmax<kLanes>(scratch.scores + t, padded, keys, nullptr, 0, scratch.row_max + t,
+                                scratch.row_sum + t, scratch.correction + t, scratch.moment + t);
       } else {
-        running_softmax<N>(scratch.scores + t, padded, keys, nullptr, 0, scratch.row_max + t,
-                           scratch.row_sum + t, scratch.correction + t);
+        running_softmax<kLanes>(scratch.scores + t, padded, keys, nullptr, 0, scratch.row_max + t,
+                                scratch.row_sum + t, scratch.correction + t);
       }
     });
     if (work.values) {

@@ -127,9 +127,9 @@ void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s
     multiply(Form::kRows, keys, cols, depth, scratch.k_row, s.width,
              scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols, scratch.scores,
              s.padded_cols, nullptr, &ahead);
-    for_each_vector(s.padded_cols, [&](std::int64_t j, auto lanes) MONARCH_LAMBDA_INLINE {
-      softmax_columns<decltype(lanes)::value>(scratch.scores + j, s.padded_cols, s.keys,
-                                              scratch.c_l + k * s.padded_cols + j);
+    for_each_vector(s.padded_cols, [&](std::int64_t j) MONARCH_LAMBDA_INLINE {
+      softmax_columns<kLanes>(scratch.scores + j, s.padded_cols, s.keys,
+                              scratch.c_l + k * s.padded_cols + j);
     });
     multiply(Form::kColumns, cols, depth, keys, scratch.scores, s.padded_cols, scratch.k_row,
              s.width, scratch.a_l + k * s.width, s.rows * s.width, nullptr, &ahead);
@@ -147,11 +147,10 @@ void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& 
   for (std::int64_t j = 0; j < s.cols; ++j) {
     multiply(Form::kRows, rows, rows, depth, scratch.a_l + j * piece, s.width,
              scratch.q_by_col + j * slice, s.padded_rows, scratch.scores, s.padded_rows);
-    for_each_vector(s.padded_rows, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
-      running_softmax<decltype(lanes)::value>(
-          scratch.scores + i, s.padded_rows, s.rows, scratch.c_l + j, s.padded_cols,
-          scratch.row_max + j * s.padded_rows + i, scratch.row_sum + j * s.padded_rows + i,
-          scratch.correction + i);
+    for_each_vector(s.padded_rows, [&](std::int64_t i) MONARCH_LAMBDA_INLINE {
+      running_softmax<kLanes>(scratch.scores + i, s.padded_rows, s.rows, scratch.c_l + j,
+                              s.padded_cols, scratch.row_max + j * s.padded_rows + i,
+                              scratch.row_sum + j * s.padded_rows + i, scratch.correction + i);
     });
     multiply(Form::kColumns, rows, depth, rows, scratch.scores, s.padded_rows,
              scratch.y + j * piece, s.width, scratch.out + j * piece, s.width, scratch.correction);

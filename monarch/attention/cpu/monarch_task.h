@@ -124,13 +124,13 @@ struct QuerySums {
 
   MONARCH_INLINE void store(const MonarchForwardArgs& args, const Task& task) const {
     for (std::int64_t at = 0; at < task.cols * padded_rows; at += padded_rows) {
-      for_each_vector(padded_rows, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
-        constexpr int N = decltype(lanes)::value;
+      for_each_vector(padded_rows, [&](std::int64_t i) MONARCH_LAMBDA_INLINE {
         float* maximum = row_max + at + i;
         float* sum = row_sum + at + i;
-        MONARCH_ISA::store<N>(
-            maximum, (load<N>(maximum) + log2<N>(load<N>(sum))) * kLn2);  // now the log-sum-exp
-        MONARCH_ISA::store<N>(sum, 1.0F / load<N>(sum));
+        MONARCH_ISA::store<kLanes>(maximum,
+                                   (load<kLanes>(maximum) + log2<kLanes>(load<kLanes>(sum))) *
+                                       kLn2);  // now the log-sum-exp
+        MONARCH_ISA::store<kLanes>(sum, 1.0F / load<kLanes>(sum));
       });
     }
     const std::int64_t q_tokens = args.num_q_blocks * args.layout.block_tokens();

@@ -142,14 +142,10 @@ MONARCH_INLINE void transpose(const float* from, std::ptrdiff_t from_stride, std
   for (; m < padded; m += kLanes) squares(m, rows);
 }
 
-// Visits every vector of a row of `padded` columns (padded_columns): f(column, lanes).
-template <int N>
-struct Lanes {
-  static constexpr int value = N;
-};
+// Visits every vector of a row of `padded` columns (padded_columns): f(column).
 template <typename F>
 MONARCH_INLINE void for_each_vector(std::int64_t padded, const F& f) {
-  for (std::int64_t column = 0; column < padded; column += kLanes) f(column, Lanes<kLanes>{});
+  for (std::int64_t column = 0; column < padded; column += kLanes) f(column);
 }
 
 }  // namespace monarch::attention::cpu::MONARCH_ISA

@@ -36,18 +36,18 @@ template <int N>
 struct VecType;
 template <>
 struct VecType<4> {
-  typedef float Float __attribute__((vector_size(16)));
-  typedef std::int32_t Int __attribute__((vector_size(16)));
+  using Float __attribute__((vector_size(16))) = float;
+  using Int __attribute__((vector_size(16))) = std::int32_t;
 };
 template <>
 struct VecType<8> {
-  typedef float Float __attribute__((vector_size(32)));
-  typedef std::int32_t Int __attribute__((vector_size(32)));
+  using Float __attribute__((vector_size(32))) = float;
+  using Int __attribute__((vector_size(32))) = std::int32_t;
 };
 template <>
 struct VecType<16> {
-  typedef float Float __attribute__((vector_size(64)));
-  typedef std::int32_t Int __attribute__((vector_size(64)));
+  using Float __attribute__((vector_size(64))) = float;
+  using Int __attribute__((vector_size(64))) = std::int32_t;
 };
 template <int N>
 using Vec = typename VecType<N>::Float;
@@ -101,12 +101,12 @@ MONARCH_INLINE Vec<2 * N> join(Vec<N> a, Vec<N> b) {
 // Shuffles within each four lanes (a0 .. a3, b0 .. b3): a0 b0 a1 b1; a2 b2 a3 b3; a0 a1 b0 b1; a2
 // a3 b2 b3.
 #if MONARCH_LANES == 16
-#define MONARCH_SHUFFLE(a, b, x, y, z, w)                                                    \
-  __builtin_shufflevector(a, b, x, y, z, w, x + 4, y + 4, z + 4, w + 4, x + 8, y + 8, z + 8, \
-                          w + 8, x + 12, y + 12, z + 12, w + 12)
+#define MONARCH_SHUFFLE(a, b, x, y, z, w)                                                         \
+  __builtin_shufflevector(a, b, x, y, z, w, (x) + 4, (y) + 4, (z) + 4, (w) + 4, (x) + 8, (y) + 8, \
+                          (z) + 8, (w) + 8, (x) + 12, (y) + 12, (z) + 12, (w) + 12)
 #elif MONARCH_LANES == 8
 #define MONARCH_SHUFFLE(a, b, x, y, z, w) \
-  __builtin_shufflevector(a, b, x, y, z, w, x + 4, y + 4, z + 4, w + 4)
+  __builtin_shufflevector(a, b, x, y, z, w, (x) + 4, (y) + 4, (z) + 4, (w) + 4)
 #else
 #define MONARCH_SHUFFLE(a, b, x, y, z, w) __builtin_shufflevector(a, b, x, y, z, w)
 #endif
@@ -150,13 +150,13 @@ MONARCH_INLINE Vec<N> exp2(Vec<N> x) {
   // lanes set, spare us a false warning in GCC's header.)
   constexpr __mmask16 kAll = 0xffff;
   if constexpr (N == 16) {
-    const Vec<N> r = (Vec<N>)_mm512_maskz_reduce_ps(kAll, (__m512)x, _MM_FROUND_TO_NEG_INF);
+    const auto r = (Vec<N>)_mm512_maskz_reduce_ps(kAll, (__m512)x, _MM_FROUND_TO_NEG_INF);
     return (Vec<N>)_mm512_maskz_scalef_ps(kAll, (__m512)exp2_fraction<N>(r), (__m512)x);
   } else if constexpr (N == 8) {
-    const Vec<N> r = (Vec<N>)_mm256_reduce_ps((__m256)x, _MM_FROUND_TO_NEG_INF);
+    const auto r = (Vec<N>)_mm256_reduce_ps((__m256)x, _MM_FROUND_TO_NEG_INF);
     return (Vec<N>)_mm256_scalef_ps((__m256)exp2_fraction<N>(r), (__m256)x);
   } else {
-    const Vec<N> r = (Vec<N>)_mm_reduce_ps((__m128)x, _MM_FROUND_TO_NEG_INF);
+    const auto r = (Vec<N>)_mm_reduce_ps((__m128)x, _MM_FROUND_TO_NEG_INF);
     return (Vec<N>)_mm_scalef_ps((__m128)exp2_fraction<N>(r), (__m128)x);
   }
 #else

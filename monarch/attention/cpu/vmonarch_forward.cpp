@@ -100,15 +100,14 @@ void vmonarch_rows(const VMonarchForwardArgs& args, std::int64_t index, float* w
              [&](std::int64_t position)
                  MONARCH_LAMBDA_INLINE { return layout.token_of_position(position); });
 
-  for_each_vector(padded_columns(static_cast<int>(queries)),
-                  [&](std::int64_t t, auto lanes) MONARCH_LAMBDA_INLINE {
-                    constexpr int N = decltype(lanes)::value;
-                    const Vec<N> inverse = 1.0F / load<N>(scratch.row_sum + t);
-                    const Vec<N> minus_entropy = load<N>(scratch.moment + t) * inverse -
-                                                 log2<N>(load<N>(scratch.row_sum + t));
-                    store<N>(scratch.correction + t, inverse);
-                    store<N>(scratch.moment + t, minus_entropy);
-                  });
+  for_each_vector(
+      padded_columns(static_cast<int>(queries)), [&](std::int64_t t) MONARCH_LAMBDA_INLINE {
+        const Vec<kLanes> inverse = 1.0F / load<kLanes>(scratch.row_sum + t);
+        const Vec<kLanes> minus_entropy = load<kLanes>(scratch.moment + t) * inverse -
+                                          log2<kLanes>(load<kLanes>(scratch.row_sum + t));
+        store<kLanes>(scratch.correction + t, inverse);
+        store<kLanes>(scratch.moment + t, minus_entropy);
+      });
   for (std::int64_t t = 0; t < queries; ++t) {
     args.minus_entropy[first + t] = scratch.moment[t];
     store_row(scratch.out_k + t * width, scratch.correction[t], args.a_l, DType::kF32,
@@ -140,13 +139,12 @@ void vmonarch_columns(const VMonarchForwardArgs& args, std::int64_t index, float
     transpose(scratch.q, width, m, padded, round_up(args.head_dim, 4), scratch.q_t, padded);
     multiply(Form::kRows, rows, rows, depth, args.a_l + j * width, cols * width, scratch.q_t,
              padded, scratch.scores, padded);
-    for_each_vector(padded, [&](std::int64_t i, auto lanes) MONARCH_LAMBDA_INLINE {
-      constexpr int N = decltype(lanes)::value;
-      store<N>(scratch.row_max + i, broadcast<N>(-__builtin_inff()));
-      store<N>(scratch.row_sum + i, Vec<N>{});
-      running_softmax<N>(scratch.scores + i, padded, m, args.minus_entropy + j, cols,
-                         scratch.row_max + i, scratch.row_sum + i, scratch.correction + i);
-      store<N>(scratch.row_sum + i, 1.0F / load<N>(scratch.row_sum + i));
+    for_each_vector(padded, [&](std::int64_t i) MONARCH_LAMBDA_INLINE {
+      store<kLanes>(scratch.row_max + i, broadcast<kLanes>(-__builtin_inff()));
+      store<kLanes>(scratch.row_sum + i, Vec<kLanes>{});
+      running_softmax<kLanes>(scratch.scores + i, padded, m, args.minus_entropy + j, cols,
+                              scratch.row_max + i, scratch.row_sum + i, scratch.correction + i);
+      store<kLanes>(scratch.row_sum + i, 1.0F / load<kLanes>(scratch.row_sum + i));
     });
     if (args.last_iteration) {
       multiply(Form::kColumns, rows, depth, rows, scratch.scores, padded, args.y + j * width,
