@@ -64,6 +64,10 @@ TEST(CpuMonarchBackward, QueryBlocksSideBySide) {
   }
 }
 
+TEST(CpuMonarchBackward, ManyKeyBlocksAreTakenInParts) {
+  check_backward(MonarchProblem{.head_dim = 8, .kv_frames = 12, .height = 40, .width = 96});
+}
+
 TEST(CpuMonarchBackward, EveryFixtureOfOneStep) {
   int count = 0;
   for (const auto& path : fixture_files()) {

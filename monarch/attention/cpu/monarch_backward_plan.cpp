@@ -37,14 +37,14 @@ MonarchBackwardPlan::MonarchBackwardPlan(const MonarchProblem& problem, int num_
 
 // Blocks worked on at once; results depend on them, so they depend on sizes alone. Where iterations
 // need the intermediates of all key blocks, one query block's are enough. Otherwise query blocks
-// that see the same keys stand side by side, as many as fit a tile, against as many key blocks as
-// stay in the outer cache.
+// that see the same keys stand side by side, as many as fit a tile, against some key
+// blocks, for whose rows a column's queries are brought in once.
 StepArgs MonarchBackwardPlan::shape() const {
   if (problem_.num_iters > 1) return step_shape(problem_, 1, problem_.num_kv_blocks());
   const BlockLayout layout = problem_.layout();
   const std::int64_t q_blocks = std::clamp<std::int64_t>(
       kernels(isa_).gradient_query_tile() / layout.block_cols(), 1, blocks_together(problem_));
-  constexpr std::int64_t kFloats = 1 << 20;
+  constexpr std::int64_t kFloats = 5 << 20;
   const std::int64_t pair =
       q_blocks * layout.block_tokens() * (2 * row_floats(problem_.head_dim) + layout.block_cols());
   return step_shape(problem_, q_blocks,
