@@ -160,7 +160,7 @@ Suggestion suggest(VideoJudge& judge, std::span<const evaluation::AttentionHead>
     suggestion.text =
         str_cat(name, ": at least ", tenths(lowest), " dB PSNR in ",
                 videos == 1 ? "the video" : str_cat("each of ", videos, " videos"),
-                " videos against those of dense attention (asked for: ", psnr, "), with ",
+                " against dense attention's (asked for: ", psnr, "), with ",
                 tenths(100 * setting.cost), " % of the operations of dense attention");
     suggestion.yaml = as_yaml(setting, suggestion.text);
     return suggestion;
