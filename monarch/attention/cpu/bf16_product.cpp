@@ -151,8 +151,8 @@ MONARCH_INLINE void multiply_rows(int rows, int depth, const Half* a, std::ptrdi
 
 }  // namespace
 
-ProductScope::ProductScope() {}
-ProductScope::~ProductScope() {}
+ProductScope::ProductScope() = default;
+ProductScope::~ProductScope() = default;
 
 void multiply_strip(int rows, int depth, const Half* a, std::ptrdiff_t a_stride, const Word* b,
                     std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride, Sum sum) {
