@@ -1,18 +1,10 @@
 #include "monarch/base/options_reader.h"
+#include "tests/support/message_of.h"
 
 #include <gtest/gtest.h>
 
 namespace monarch {
 namespace {
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(OptionsReader, ReadsAndKeepsDefaults) {
   const Json json = Json::parse(R"({"f_tied": 3, "w_reduce": null})");

@@ -5,10 +5,10 @@
 
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <random>
 
 #include "monarch/base/error.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::models {
 namespace {
@@ -18,15 +18,6 @@ namespace fs = std::filesystem;
 const fs::path kFixtures = fs::path(MONARCH_SOURCE_DIR) / "tests/fixtures/wan";
 const fs::path kBytes = kFixtures / "tokenizer_bytefallback.model";
 const fs::path kUnk = kFixtures / "tokenizer_unk.model";
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 std::string read(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "monarch/base/error.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::models {
 namespace {
@@ -17,15 +18,6 @@ Umt5Config tiny_config() {
   config.num_layers = 2;
   config.seq_len = 10;
   return config;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 at::Tensor ids_of(std::vector<int64_t> values) {

@@ -4,6 +4,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/models/wan/causal_conv.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::models {
 namespace {
@@ -17,15 +18,6 @@ VaeConfig tiny_config() {
   config.temperal_downsample = {true, true};
   config.complete();
   return config;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 at::Tensor random_tensor(at::IntArrayRef shape, at::ScalarType type = at::kFloat) {

@@ -11,6 +11,7 @@
 #include "monarch/attention/reference/vmonarch_forward.h"
 #include "monarch/base/error.h"
 #include "tests/ops/support/operands.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::ops {
 namespace {
@@ -308,16 +309,6 @@ TEST(VMonarchAttention, MatchesReference) {
       expect_gradients(wide, run, grad_out, grads);
     }
   }
-}
-
-template <typename Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(AttentionErrors, SayWhatWouldDo) {

@@ -153,13 +153,4 @@ fs::path fresh_folder(const std::string& name) {
   return folder;
 }
 
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 }  // namespace monarch::pipelines

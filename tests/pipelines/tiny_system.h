@@ -2,13 +2,13 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <string>
 
 #include "monarch/models/wan/config.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/models/wan/vae.h"
 #include "monarch/models/wan/weights.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::pipelines {
 
@@ -25,8 +25,5 @@ void write_tiny_diffusers_system(const std::filesystem::path& folder);
 
 // A fresh folder below the test's temporary directory.
 std::filesystem::path fresh_folder(const std::string& name);
-
-// The message of the monarch::Error that `action` throws, or "no error".
-std::string message_of(const std::function<void()>& action);
 
 }  // namespace monarch::pipelines

@@ -3,18 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "monarch/base/error.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::sampling {
 namespace {
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 const FlowMatchSchedule& schedule() {
   static const FlowMatchSchedule shift5(FlowMatchConfig::self_forcing(5.0));

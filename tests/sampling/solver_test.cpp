@@ -6,18 +6,10 @@
 
 #include "monarch/base/error.h"
 #include "monarch/sampling/guidance.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::sampling {
 namespace {
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // Data x_0 ~ N(mean, spread^2): the flow is known, and so is its path
 //   x(sigma) = (1 - sigma) mean + width(sigma) z,   width^2 = (1 - sigma)^2 spread^2 + sigma^2.

@@ -8,20 +8,12 @@
 #include "monarch/base/error.h"
 #include "monarch/training/data/latent_pool.h"
 #include "monarch/training/data/shapes_dataset.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::training {
 namespace {
 
 using Combination = std::tuple<ShapeColor, ShapeKind, ShapeMotion>;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 std::set<Combination> drawn(ShapesSplit split, int count) {
   const ShapesDataset data({.two_shapes = 0.5F, .split = split}, 3);

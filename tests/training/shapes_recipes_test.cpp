@@ -10,6 +10,7 @@
 #include "monarch/training/recipes/text.h"
 #include "monarch/training/recipes/tokenizer.h"
 #include "monarch/training/shapes_stages.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::training {
 namespace {
@@ -100,15 +101,6 @@ TEST_F(ShapesRecipes, DenoiserLossIsAFunctionOfTheStepAndReachesEveryParameter) 
   }
   recipe.loss(leaves, 1, 0, 2).backward();
   for (const auto& [name, leaf] : leaves) EXPECT_TRUE(leaf.grad().defined()) << name;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST_F(ShapesRecipes, StagesSayWhichStageIsMissing) {

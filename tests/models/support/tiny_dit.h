@@ -10,6 +10,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/models/wan/dit.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::models {
 
@@ -62,16 +63,6 @@ inline DitInput frames_of(const DitInput& input, int64_t begin, int64_t end) {
 inline double difference(const at::Tensor& got, const at::Tensor& want) {
   EXPECT_EQ(got.sizes(), want.sizes());
   return ((got - want).to(at::kDouble).norm() / want.to(at::kDouble).norm()).item<double>();
-}
-
-template <typename Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 // Tokens of a frame of random_input.
