@@ -20,12 +20,13 @@ AdamW::AdamW(const models::TensorMap& parameters, AdamWOptions options) : option
 
 void AdamW::step(double lr) {
   const at::NoGradGuard no_grad;
-  // Two groups: matrices decay, vectors (norms, biases) do not.
+  // Two groups: what decays and what does not.
   for (const bool decayed : {true, false}) {
     std::vector<at::Tensor> parameters, gradients, first, second, counts;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const at::Tensor& gradient = parameters_[i].grad();
-      if (!gradient.defined() || (parameters_[i].squeeze().dim() >= 2) != decayed) continue;
+      const bool decays = options_.decay_vectors || parameters_[i].squeeze().dim() >= 2;
+      if (!gradient.defined() || decays != decayed) continue;
       counts_[i] += 1;
       parameters.push_back(parameters_[i].detach());
       gradients.push_back(gradient);

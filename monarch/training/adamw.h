@@ -13,7 +13,8 @@ struct AdamWOptions {
   double beta1 = 0.9;
   double beta2 = 0.99;
   double eps = 1e-8;
-  double weight_decay = 0.0;  // p *= 1 - lr * weight_decay, for parameters with two axes and more
+  double weight_decay = 0.0;   // p *= 1 - lr * weight_decay
+  bool decay_vectors = false;  // also parameters of one axis: norms and biases
 };
 
 class AdamW {

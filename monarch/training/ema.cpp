@@ -10,10 +10,15 @@ Ema::Ema(const models::TensorMap& parameters, double decay) : decay_(decay) {
   for (const auto& [name, parameter] : parameters) average_[name] = parameter.detach().clone();
 }
 
+void Ema::update(const models::TensorMap& parameters) { mix(parameters, decay_); }
+
 void Ema::update(const models::TensorMap& parameters, int64_t step) {
-  const at::NoGradGuard no_grad;
   const auto steps = static_cast<double>(step);
-  const double decay = std::min(decay_, (1 + steps) / (10 + steps));
+  mix(parameters, std::min(decay_, (1 + steps) / (10 + steps)));
+}
+
+void Ema::mix(const models::TensorMap& parameters, double decay) {
+  const at::NoGradGuard no_grad;
   std::vector<at::Tensor> averages, current;
   for (const auto& [name, average] : average_) {
     averages.push_back(average);

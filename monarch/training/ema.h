@@ -10,8 +10,10 @@ class Ema {
  public:
   Ema(const models::TensorMap& parameters, double decay);
 
-  // average = d * average + (1 - d) * parameter, with d = min(decay, (1 + step) / (10 + step)):
-  // early steps, which know little, are forgotten quickly.
+  // average = decay * average + (1 - decay) * parameter
+  void update(const models::TensorMap& parameters);
+  // The same with decay min(decay, (1 + step) / (10 + step)): early steps, which know little, are
+  // forgotten quickly.
   void update(const models::TensorMap& parameters, int64_t step);
 
   const models::TensorMap& average() const { return average_; }
@@ -19,6 +21,8 @@ class Ema {
   void load(const models::TensorMap& average);
 
  private:
+  void mix(const models::TensorMap& parameters, double decay);
+
   double decay_;
   models::TensorMap average_;
 };

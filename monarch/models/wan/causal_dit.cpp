@@ -18,7 +18,8 @@ at::Tensor block_causal_attention(const Qkv& all, const std::vector<HeadGroup>& 
     if (attention.kind == AttentionKind::kDense)
       return ops::dense_attention_runs(qkv.q, qkv.k, qkv.v, runs);
     return ops::monarch_attention_block_causal(qkv.q, qkv.k, qkv.v, attention.monarch, grid,
-                                               config.num_frame_per_block * grid.frame_tokens());
+                                               config.num_frame_per_block * grid.frame_tokens(),
+                                               config.causal_train_scale);
   });
 }
 

@@ -43,6 +43,10 @@ struct WanConfig {
   int64_t local_attn_size = -1;  // frames a query sees; -1: all
   int64_t sink_size = 0;         // frames that eviction keeps at the start of the cache
 
+  // Softmax scale of Monarch attention in causal passes over whole sequences (training); D^-1/2
+  // unless set. Not a key of config.json: the published training code used 1 by mistake.
+  std::optional<double> causal_train_scale;
+
   int64_t head_dim() const { return dim / num_heads; }
   bool image_to_video() const { return model_type == "i2v"; }
 
