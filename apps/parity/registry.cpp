@@ -7,6 +7,7 @@
 #include "apps/parity/dit.h"
 #include "apps/parity/pipelines.h"
 #include "apps/parity/sampling.h"
+#include "apps/parity/training.h"
 #include "apps/parity/umt5.h"
 #include "apps/parity/vae.h"
 #include "monarch/base/error.h"
@@ -66,25 +67,36 @@ bool is_skippable(const std::string& op, const std::string& tensor_name) {
 const std::map<std::string, ParityRunner>& parity_runners() {
   static const std::map<std::string, ParityRunner> runners = {
       // One line an op; the runner's file stands beside this one.
-      {"blockwise_causal_mask", run_blockwise_causal_mask},
+      {"backward_simulation", run_backward_simulation},
       {"bidirectional_diffusion_inference", run_bidirectional_diffusion_inference},
       {"bidirectional_inference", run_bidirectional_inference},
+      {"blockwise_causal_mask", run_blockwise_causal_mask},
       {"causal_diffusion_inference", run_causal_diffusion_inference},
+      {"critic_loss", run_critic_loss},
+      {"data_parallel_step", run_data_parallel_step},
       {"dense_attention", run_dense_attention},
       {"dense_attention_block_causal", run_dense_attention_block_causal},
       {"dense_attention_kv_cache", run_dense_attention_kv_cache},
+      {"diffusion_loss", run_diffusion_loss},
+      {"distributed_sampler", run_distributed_sampler},
+      {"dmd_generator_loss", run_dmd_generator_loss},
       {"dpmpp", run_dpmpp},
+      {"ema_update", run_ema_update},
       {"flow_match_scheduler", run_flow_match_scheduler},
+      {"flow_scheduler", run_flow_scheduler},
       {"modulated_layernorm", run_modulated_layernorm},
       {"monarch_attention", run_monarch_attention},
       {"monarch_attention_block_causal", run_monarch_attention_block_causal},
       {"monarch_attention_kv_cache", run_monarch_attention_kv_cache},
+      {"optimizer_step", run_optimizer_step},
       {"patchify", run_patchify},
       {"rope_3d", run_rope_3d},
-      {"sinusoidal_embedding", run_sinusoidal_embedding},
       {"self_forcing_inference", run_self_forcing_inference},
+      {"sinusoidal_embedding", run_sinusoidal_embedding},
       {"t5_relative_position_bucket", run_t5_relative_position_bucket},
+      {"timestep_sampling", run_timestep_sampling},
       {"tokenizer", run_tokenizer},
+      {"train_steps", run_train_steps},
       {"umt5_encode", run_umt5_encode},
       {"unipc", run_unipc},
       {"vae_causal_conv3d", run_vae_causal_conv3d},
