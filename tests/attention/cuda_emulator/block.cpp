@@ -66,7 +66,9 @@ void Block::run(int block_index, const std::function<void()>& kernel) {
     check_progress(progress);
   }
   for (std::size_t thread = 0; thread < threads_.size(); ++thread) {
-    if (!threads_[thread]->uncommitted.empty() || !threads_[thread]->groups.empty()) {
+    const Thread& me = *threads_[thread];
+    if (!me.uncommitted.empty() ||
+        std::ranges::any_of(me.groups, [](const auto& group) { return !group.empty(); })) {
       throw EmulationError(str_cat("block ", block_index_, ": thread ", thread,
                                    " returned with asynchronous copies in flight"));
     }

@@ -27,18 +27,7 @@
 //   exp2(x), log2(x), pack<T>(low, high), unpack<T>(word, float (&)[2])
 #pragma once
 
-#include <cstdint>
-
-namespace monarch::attention::cuda {
-
-// Tags of the 16-bit element types; a pair of elements is one 32-bit word, the first in its low
-// half.
-struct Bf16 {};
-struct F16 {};
-
-inline constexpr int kWarpSize = 32;
-
-}  // namespace monarch::attention::cuda
+#include "monarch/attention/cuda/common/element.h"
 
 #if defined(MONARCH_CUDA_EMULATION)
 #include MONARCH_CUDA_EMULATION

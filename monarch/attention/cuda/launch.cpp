@@ -1,0 +1,32 @@
+#include "monarch/attention/cuda/launch.h"
+
+#include <cuda_runtime.h>
+
+#include "monarch/attention/cuda/sm80/dispatch.h"
+#include "monarch/attention/cuda/sm80/monarch_forward_launch.h"
+#include "monarch/base/error.h"
+
+namespace monarch::attention::cuda {
+
+DeviceLimits current_device_limits() {
+  int device = 0;
+  DeviceLimits limits;
+  const auto check = [](cudaError_t status) {
+    MONARCH_CHECK_CODE(
+        status == cudaSuccess, kUnsupported,
+        "[monarch_attention] no CUDA device can be used: ", cudaGetErrorString(status));
+  };
+  check(cudaGetDevice(&device));
+  check(cudaDeviceGetAttribute(&limits.multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  check(cudaDeviceGetAttribute(&limits.shared_bytes_per_block,
+                               cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  return limits;
+}
+
+void launch_monarch_forward(const MonarchForwardArgs& args, DType dtype, Stream stream) {
+  sm80::dispatch_monarch_forward(args, dtype, [&]<typename T, int kHeadDim, int kRowFragments>() {
+    sm80::launch<T, kHeadDim, kRowFragments>(args, stream);
+  });
+}
+
+}  // namespace monarch::attention::cuda

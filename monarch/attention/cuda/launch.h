@@ -1,0 +1,14 @@
+// The way from plans to kernels; no_cuda/ has the same functions for builds without CUDA, and they
+// throw kUnsupported.
+#pragma once
+
+#include "monarch/attention/cuda/device_limits.h"
+#include "monarch/attention/cuda/monarch_forward_args.h"
+#include "monarch/base/dtype.h"
+
+namespace monarch::attention::cuda {
+
+// Queues the kernel and, with several splits, the merge. `dtype`: kBF16 or kF16.
+void launch_monarch_forward(const MonarchForwardArgs& args, DType dtype, Stream stream);
+
+}  // namespace monarch::attention::cuda

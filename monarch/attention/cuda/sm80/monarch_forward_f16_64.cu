@@ -1,0 +1,8 @@
+#include "monarch/attention/cuda/sm80/monarch_forward_kernel.cuh"
+
+namespace monarch::attention::cuda::sm80 {
+
+template void launch<F16, 64, 1>(const MonarchForwardArgs& args, Stream stream);
+template void launch<F16, 64, 2>(const MonarchForwardArgs& args, Stream stream);
+
+}  // namespace monarch::attention::cuda::sm80

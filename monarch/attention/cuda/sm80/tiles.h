@@ -1,0 +1,48 @@
+// Tile sizes of the sm_80 kernels, and where things lie in shared memory.
+#pragma once
+
+#include <cstdint>
+
+#include "monarch/attention/cuda/monarch_forward_args.h"
+
+namespace monarch::attention::cuda::sm80 {
+
+// The running output of a tile stays in registers: columns x rows x head_dim floats. 8 x 32 x 128
+// of them are 128 registers a thread of 256, half the register file; 16 columns would not leave
+// room for anything else. Eight columns are also the N of one matrix instruction, so the first
+// softmax needs no padding in columns, whatever the grid.
+inline constexpr int kThreads = 256;
+inline constexpr int kWarps = kThreads / 32;
+inline constexpr int kTileCols = 8;   // one a warp in the second softmax
+inline constexpr int kChunkRows = 8;  // key rows (f, k) folded into the second softmax at a time
+inline constexpr int kMaxStepRows = 2;
+inline constexpr int kMaxStages = 4;
+
+constexpr int round_up(int value, int multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// Rows are padded by 16 bytes to an odd multiple of 16: the eight rows of a matrix load fall on
+// different banks.
+constexpr SharedLayout shared_layout(int padded_head_dim, int block_cols, int step_rows,
+                                     int stages) {
+  const auto size = [](int value) { return static_cast<std::uint32_t>(value); };
+  SharedLayout layout;
+  const int padded_cols = round_up(block_cols, 16);
+  layout.row_pitch = size(2 * padded_head_dim + 16);
+  layout.slot_row_bytes = size(block_cols + kTileCols) * layout.row_pitch;
+  layout.slot_bytes = size(step_rows) * layout.slot_row_bytes;
+  layout.scores = size(stages) * layout.slot_bytes;
+  layout.score_pitch = size(padded_cols + 4);
+  layout.weights = layout.scores + size(step_rows * 2 * kTileCols * 4) * layout.score_pitch;
+  layout.weight_pitch = size(padded_cols + 8);
+  layout.inverse = layout.weights + size(step_rows * kTileCols * 2) * layout.weight_pitch;
+  layout.c_l = layout.inverse + size(step_rows * kTileCols * 4);
+  layout.a_l = layout.c_l + size(kTileCols * kChunkRows * 4);
+  layout.column_pitch = size(kChunkRows) * layout.row_pitch + 16;
+  layout.y = layout.a_l + size(kTileCols) * layout.column_pitch;
+  layout.bytes = layout.y + size(kTileCols) * layout.column_pitch;
+  return layout;
+}
+
+}  // namespace monarch::attention::cuda::sm80

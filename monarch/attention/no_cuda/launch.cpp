@@ -1,0 +1,24 @@
+// The entry points of cuda/launch.h in a build without CUDA.
+#include "monarch/attention/cuda/launch.h"
+
+#include "monarch/base/error.h"
+
+namespace monarch::attention::cuda {
+namespace {
+
+[[noreturn]] void refuse() {
+  fail(ErrorCode::kUnsupported,
+       "[monarch_attention] built without CUDA kernels; configure with the preset 'cuda' or "
+       "-DMONARCH_CUDA=ON");
+}
+
+}  // namespace
+
+DeviceLimits current_device_limits() { refuse(); }
+
+void launch_monarch_forward(const MonarchForwardArgs& /*args*/, DType /*dtype*/,
+                            Stream /*stream*/) {
+  refuse();
+}
+
+}  // namespace monarch::attention::cuda
