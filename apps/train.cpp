@@ -1,10 +1,11 @@
-// `monarch train`: recipes, by name. So far one: the shapes model, stage by stage.
+// `monarch train`: a recipe's configuration, or the shapes model, stage by stage.
 #include <ATen/Parallel.h>
 
 #include <iostream>
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/train_recipe.h"
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
 #include "monarch/training/loss_curve.h"
@@ -16,6 +17,7 @@ namespace {
 struct TrainArguments {
   std::string recipe, stage, out, init, base, model = "models/shapes", size, attention = "monarch";
   training::ShapesStageOptions options;
+  TrainRecipeArguments config;
 };
 
 void parse_size(const std::string& size, training::ShapesStageOptions& options) {
@@ -33,14 +35,15 @@ void parse_size(const std::string& size, training::ShapesStageOptions& options) 
                 size, "'");
 }
 
-void run_train(TrainArguments& a) {
+void run_shapes(TrainArguments& a) {
+  MONARCH_CHECK(!a.stage.empty() && !a.out.empty(),
+                "[train] shapes needs --stage (tokenizer, text, vae, dit or export) and --out");
   parse_size(a.size, a.options);
   a.options.out = a.out;
   a.options.init = a.init;
   a.options.base = a.base;
   a.options.monarch = a.attention == "monarch";
   a.options.stop = [] { return interrupted(); };
-  set_log_sink([](LogLevel /*level*/, std::string_view line) { std::cerr << line << std::endl; });
   training::TrainingResult result;
   if (a.stage == "tokenizer") {
     training::train_tokenizer_stage(a.options);
@@ -58,19 +61,29 @@ void run_train(TrainArguments& a) {
   }
 }
 
+void run_train(TrainArguments& a) {
+  MONARCH_CHECK(a.recipe.empty() != a.config.config.empty(),
+                "[train] give either --config FILE.yaml, a recipe's configuration, or 'shapes' "
+                "with its --stage");
+  set_log_sink([](LogLevel /*level*/, std::string_view line) { std::cerr << line << std::endl; });
+  if (!a.recipe.empty()) return run_shapes(a);
+  a.config.resume = a.options.resume;
+  run_train_recipe(a.config);
+}
+
 }  // namespace
 
 void add_train(CLI::App& app) {
   auto a = std::make_shared<TrainArguments>();
   CLI::App* command = app.add_subcommand("train", "train a model; resumable, on CPU");
-  command->add_option("recipe", a->recipe, "what to train: shapes")
-      ->required()
+  command->add_flag("--resume", a->options.resume, "continue from the saved state; exact");
+  add_train_recipe_flags(*command, a->config);
+  for (CLI::Option* option : command->get_options()) option->group("Recipes");
+  command->add_option("recipe", a->recipe, "shapes: the shapes model, stage by stage")
       ->check(CLI::IsMember({"shapes"}));
   command->add_option("--stage", a->stage, "tokenizer, text, vae, dit, then export")
-      ->required()
       ->check(CLI::IsMember({"tokenizer", "text", "vae", "dit", "export"}));
-  command->add_option("--out", a->out, "working folder: states, latents, loss curves")->required();
-  command->add_flag("--resume", a->options.resume, "continue from the saved state; exact");
+  command->add_option("--out", a->out, "working folder: states, latents, loss curves");
   command->add_option("--steps", a->options.steps, "steps in total, resumed runs included");
   command->add_option("--batch", a->options.batch, "samples a step");
   command->add_option("--lr", a->options.lr, "peak learning rate");
@@ -117,8 +130,10 @@ void add_train(CLI::App& app) {
   command->add_option("--model", a->model, "export: the model folder to write")
       ->capture_default_str();
   command->footer(
-      "Example: monarch train shapes --stage vae --out runs/shapes\n"
-      "         monarch train shapes --stage dit --out runs/shapes --size 160x96 --resume");
+      "Examples:\n"
+      "  monarch train --config configs/self_forcing_monarch_dmd.yaml --logdir logs/dmd\n"
+      "  monarch train shapes --stage vae --out runs/shapes\n"
+      "  monarch train shapes --stage dit --out runs/shapes --size 160x96 --resume");
   command->callback([a] { run_train(*a); });
 }
 

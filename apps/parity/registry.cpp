@@ -84,6 +84,7 @@ const std::map<std::string, ParityRunner>& parity_runners() {
       {"ema_update", run_ema_update},
       {"flow_match_scheduler", run_flow_match_scheduler},
       {"flow_scheduler", run_flow_scheduler},
+      {"lmdb_sample", run_lmdb_sample},
       {"modulated_layernorm", run_modulated_layernorm},
       {"monarch_attention", run_monarch_attention},
       {"monarch_attention_block_causal", run_monarch_attention_block_causal},

@@ -16,6 +16,7 @@ ParityOutput run_train_steps(const ParityInput& in);
 ParityOutput run_distributed_sampler(const ParityInput& in);
 ParityOutput run_ema_update(const ParityInput& in);
 ParityOutput run_flow_scheduler(const ParityInput& in);
+ParityOutput run_lmdb_sample(const ParityInput& in);
 ParityOutput run_optimizer_step(const ParityInput& in);
 ParityOutput run_timestep_sampling(const ParityInput& in);
 

@@ -36,6 +36,8 @@ class RecordedBatches : public training::BatchSource {
   RecordedBatches(const ParityInput& in, std::vector<std::string> prefixes)
       : in_(in), prefixes_(std::move(prefixes)) {}
   training::Batch next() override;
+  int64_t position() const override { return static_cast<int64_t>(used_); }
+  void seek(int64_t position) override { used_ = static_cast<size_t>(position); }
 
  private:
   const ParityInput& in_;

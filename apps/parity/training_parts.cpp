@@ -3,6 +3,8 @@
 #include "apps/parity/training.h"
 #include "apps/parity/training_case.h"
 #include "monarch/base/error.h"
+#include "monarch/io/prompts.h"
+#include "monarch/training/data/lmdb_latents.h"
 #include "monarch/training/data/sampler.h"
 
 namespace monarch::apps {
@@ -139,6 +141,44 @@ ParityOutput run_distributed_sampler(const ParityInput& in) {
     out[name + "permutation"] = at::tensor(training::data_order(n));
     for (int64_t rank = 0; rank < world; ++rank)
       out[name + std::to_string(rank)] = at::tensor(training::data_order(n, world, rank));
+  }
+  return out;
+}
+
+ParityOutput run_lmdb_sample(const ParityInput& in) {
+  ParityOutput out;
+  for (const auto& [name, wanted] : in.config().items()) {
+    if (name == "text") {
+      MONARCH_CHECK(
+          io::read_prompts(in.file().parent_path() / wanted.at("path").get<std::string>()) ==
+              wanted.at("prompts").get<std::vector<std::string>>(),
+          "[parity] the prompts differ");
+      continue;
+    }
+    const training::LmdbLatents data(in.file().parent_path() /
+                                     wanted.at("path").get<std::string>());
+    MONARCH_CHECK(data.size() == wanted.at("length").get<int64_t>(), "[parity] ", name, " has ",
+                  data.size(), " rows, expected ", wanted.at("length").dump());
+    for (int64_t i = 0; i < data.size(); ++i) {
+      const auto at = static_cast<size_t>(i);
+      MONARCH_CHECK(Json(data.place(i)) == wanted.at("index")[at] &&
+                        data.prompt(i) == wanted.at("prompts")[at].get<std::string>(),
+                    "[parity] row ", i, " of ", name, " differs in place or prompt");
+      out[str_cat("expect.", name, ".ode_latent.", i)] = data.trajectory(i);
+    }
+    for (size_t shard = 0; shard < wanted.at("keys").size(); ++shard) {
+      const io::LmdbFile& file = data.shard(static_cast<int64_t>(shard));
+      const Json& keys = wanted.at("keys")[shard];
+      MONARCH_CHECK(file.num_entries() == keys.size(), "[parity] ", name, " has ",
+                    file.num_entries(), " records, expected ", keys.size());
+      for (const auto& [key, bytes] : keys.items()) {
+        MONARCH_CHECK(file.at(key).size() == bytes.get<size_t>(), "[parity] record ", key, " of ",
+                      name, " has ", file.at(key).size(), " bytes");
+      }
+      for (const auto& [key, text] : wanted.at("shape_records")[shard].items())
+        MONARCH_CHECK(file.text(key) == text.get<std::string>(), "[parity] record ", key, " of ",
+                      name, " differs");
+    }
   }
   return out;
 }

@@ -12,9 +12,9 @@ AdamW::AdamW(const models::TensorMap& parameters, AdamWOptions options) : option
   for (const auto& [name, parameter] : parameters) {
     names_.push_back(name);
     parameters_.push_back(parameter);
-    first_.push_back(at::zeros_like(parameter));
-    second_.push_back(at::zeros_like(parameter));
-    counts_.push_back(at::zeros({}));
+    first_.push_back(at::zeros_like(parameter.detach()));
+    second_.push_back(at::zeros_like(parameter.detach()));
+    counts_.push_back(at::zeros({}, parameter.options().dtype(at::kFloat).requires_grad(false)));
   }
 }
 

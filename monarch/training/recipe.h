@@ -22,6 +22,9 @@ class BatchSource {
  public:
   virtual ~BatchSource() = default;
   virtual Batch next() = 0;
+  // How many were taken; and going on from there.
+  virtual int64_t position() const = 0;
+  virtual void seek(int64_t position) = 0;
 };
 
 // In the order in which they are shown: "generator_loss", "generator_grad_norm", ...
@@ -32,7 +35,9 @@ class IterativeRecipe {
   virtual ~IterativeRecipe() = default;
   // One iteration: losses, gradients, updates, averages. `step` counts from 0.
   virtual Metrics iterate(int64_t step, BatchSource& batches, Draws& draws) = 0;
-  // Everything that iterations change. Tensors share memory with the recipe's.
+  // Everything that iterations change, in the originals' names: "generator.model.*",
+  // "generator_ema.model.*", "critic.model.*"; and "optimizer.*". Tensors share memory with the
+  // recipe's.
   virtual models::TensorMap state() const = 0;
   // Throws if a tensor is missing or has another shape.
   virtual void load_state(const models::TensorMap& state) = 0;

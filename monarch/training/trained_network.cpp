@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "monarch/base/error.h"
-#include "monarch/training/checkpoint.h"
 
 namespace monarch::training {
 namespace {
@@ -30,15 +29,9 @@ double TrainedNetwork::update() {
   return norm;
 }
 
-models::TensorMap TrainedNetwork::state() const {
-  models::TensorMap state = add_prefix(parameters_, "param.");
-  state.merge(add_prefix(adamw_.state(), "adamw."));
-  return state;
-}
-
-void TrainedNetwork::load_state(const models::TensorMap& state) {
-  copy_into(parameters_, take_prefix(state, "param."), "saved parameters");
-  adamw_.load_state(take_prefix(state, "adamw."));
+void TrainedNetwork::load(const models::TensorMap& parameters, const models::TensorMap& optimizer) {
+  copy_into(parameters_, parameters, "saved parameters");
+  adamw_.load_state(optimizer);
 }
 
 void copy_into(const models::TensorMap& into, const models::TensorMap& tensors,

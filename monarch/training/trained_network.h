@@ -31,10 +31,9 @@ class TrainedNetwork {
   // Clears them. Returns the norm before clipping; if that is not finite, nothing is updated.
   double update();
 
-  // Parameters and optimizer as "param.*" and "adamw.*".
-  models::TensorMap state() const;
+  models::TensorMap optimizer_state() const { return adamw_.state(); }
   // Throws if a tensor is missing or has another shape.
-  void load_state(const models::TensorMap& state);
+  void load(const models::TensorMap& parameters, const models::TensorMap& optimizer);
 
  private:
   models::TensorMap parameters_;

@@ -42,14 +42,15 @@ Metrics DiffusionRecipe::iterate(int64_t step, BatchSource& batches, Draws& draw
 }
 
 models::TensorMap DiffusionRecipe::state() const {
-  models::TensorMap state = add_prefix(trained_.state(), "generator.");
-  state.merge(add_prefix(ema_.average(), "generator_ema."));
+  models::TensorMap state = add_prefix(trained_.parameters(), "generator.model.");
+  state.merge(add_prefix(ema_.average(), "generator_ema.model."));
+  state.merge(add_prefix(trained_.optimizer_state(), "optimizer.generator."));
   return state;
 }
 
 void DiffusionRecipe::load_state(const models::TensorMap& state) {
-  trained_.load_state(take_prefix(state, "generator."));
-  ema_.load(take_prefix(state, "generator_ema."));
+  trained_.load(take_prefix(state, "generator.model."), take_prefix(state, "optimizer.generator."));
+  ema_.load(take_prefix(state, "generator_ema.model."));
 }
 
 }  // namespace monarch::training

@@ -142,16 +142,20 @@ Metrics DistillationRecipe::iterate(int64_t step, BatchSource& batches, Draws& d
 }
 
 models::TensorMap DistillationRecipe::state() const {
-  models::TensorMap state = add_prefix(trained_generator_.state(), "generator.");
-  state.merge(add_prefix(trained_critic_.state(), "critic."));
-  state.merge(add_prefix(ema_.average(), "generator_ema."));
+  models::TensorMap state = add_prefix(generator(), "generator.model.");
+  state.merge(add_prefix(critic(), "critic.model."));
+  state.merge(add_prefix(ema_.average(), "generator_ema.model."));
+  state.merge(add_prefix(trained_generator_.optimizer_state(), "optimizer.generator."));
+  state.merge(add_prefix(trained_critic_.optimizer_state(), "optimizer.critic."));
   return state;
 }
 
 void DistillationRecipe::load_state(const models::TensorMap& state) {
-  trained_generator_.load_state(take_prefix(state, "generator."));
-  trained_critic_.load_state(take_prefix(state, "critic."));
-  ema_.load(take_prefix(state, "generator_ema."));
+  trained_generator_.load(take_prefix(state, "generator.model."),
+                          take_prefix(state, "optimizer.generator."));
+  trained_critic_.load(take_prefix(state, "critic.model."),
+                       take_prefix(state, "optimizer.critic."));
+  ema_.load(take_prefix(state, "generator_ema.model."));
 }
 
 }  // namespace monarch::training

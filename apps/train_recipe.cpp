@@ -1,0 +1,71 @@
+#include "apps/train_recipe.h"
+
+#include <iostream>
+
+#include "apps/shipped.h"
+#include "monarch/base/error.h"
+#include "monarch/base/log.h"
+#include "monarch/training/train_loop.h"
+#include "monarch/training/train_setup.h"
+
+namespace monarch::apps {
+namespace {
+
+at::Device device_of(const std::string& name) {
+  MONARCH_CHECK_CODE(name != "cuda" || at::hasCUDA(), kUnsupported,
+                     "[train] --device cuda: this machine or this LibTorch has no CUDA");
+  return at::Device(name == "cuda" ? at::kCUDA : at::kCPU);
+}
+
+}  // namespace
+
+void add_train_recipe_flags(CLI::App& command, TrainRecipeArguments& a) {
+  command.add_option("--config,--config_path", a.config,
+                     "YAML of a recipe (configs/*.yaml), over default_config.yaml beside it");
+  command.add_option("--logdir", a.logdir,
+                     "folder of checkpoints and metrics (default: logs/ and the config's name)");
+  command.add_flag("--no_save,--no-save", a.no_save, "write no checkpoints");
+  command.add_flag("--no_visualize,--no-visualize", a.no_visualize, "make no validation videos");
+  command.add_option("--iterations", a.iterations,
+                     "in total, instead of the config's num_training_iters");
+  command.add_option("--device", a.device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command.add_option("--wandb_name,--wandb-name", a.wandb_name, "name of the run");
+  command.add_option("--wandb-save-dir,--wandb_save_dir", a.wandb_save_dir, "without effect");
+  command.add_flag("--disable-wandb,--disable_wandb", a.disable_wandb, "without effect");
+}
+
+void run_train_recipe(const TrainRecipeArguments& a) {
+  const at::AutoGradMode gradients(true);
+  training::TrainConfig config =
+      training::load_train_config(a.config, shipped_path("configs/default_config.yaml"));
+  if (!a.wandb_name.empty()) config.name = a.wandb_name;
+  if (a.iterations > 0) config.num_training_iters = a.iterations;
+  const std::string logdir = a.logdir.empty() ? "logs/" + config.name : a.logdir;
+  std::cout << "configuration " << config.name << ":\n" << config.resolved.dump(2) << std::endl;
+  if (!a.disable_wandb)
+    std::cout << "Weights & Biases is not used; metrics go to " << logdir << "\n" << std::flush;
+
+  const training::Team alone;
+  training::TrainSetup setup(config, device_of(a.device), alone);
+  const auto batches = setup.open_data();
+  const training::RunFolder folder(logdir);
+  const training::LoopResult result = training::run_loop(setup.recipe(), *batches, folder,
+                                                         {.iterations = config.num_training_iters,
+                                                          .save_every = config.log_iters,
+                                                          .save = !a.no_save,
+                                                          .resume = a.resume,
+                                                          .seed = config.seed,
+                                                          .loss_limit = config.loss_limit,
+                                                          .config = config.resolved,
+                                                          .validate = {},
+                                                          .validate_every = config.validate_iters,
+                                                          .stop = [] { return interrupted(); }},
+                                                         alone);
+  std::cout << config.name << ": " << result.step << " iterations";
+  if (!a.no_save) std::cout << ", " << folder.latest().string();
+  std::cout << (result.stopped ? "; stopped, go on with --resume" : "") << '\n';
+}
+
+}  // namespace monarch::apps

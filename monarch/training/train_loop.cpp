@@ -1,0 +1,93 @@
+#include "monarch/training/train_loop.h"
+
+#include <cmath>
+#include <iomanip>
+#include <random>
+#include <sstream>
+
+#include "monarch/base/error.h"
+#include "monarch/base/log.h"
+#include "monarch/base/timer.h"
+
+namespace monarch::training {
+namespace {
+
+Progress start(IterativeRecipe& recipe, BatchSource& batches, const RunFolder& folder,
+               const LoopOptions& options) {
+  if (!options.resume) {
+    MONARCH_CHECK(!options.save || folder.latest().empty(), "[monarch_training] ",
+                  folder.path().string(), " already holds ", folder.latest().filename().string(),
+                  "; go on with --resume, or give another --logdir");
+    Progress fresh;
+    fresh.seed = options.seed != 0 ? options.seed : std::random_device{}() % 10'000'000 + 1;
+    folder.rewind_log(0);
+    return fresh;
+  }
+  const std::optional<SavedRun> saved = folder.load_latest();
+  MONARCH_CHECK_CODE(saved.has_value(), kNotFound, "[monarch_training] ", folder.path().string(),
+                     " has no whole checkpoint to resume; start without --resume");
+  recipe.load_state(saved->tensors);
+  batches.seek(saved->progress.batches);
+  folder.rewind_log(saved->progress.step);
+  log_info("resumed ", saved->path.string(), " after ", saved->progress.step, " iterations");
+  return saved->progress;
+}
+
+void check_metrics(const Metrics& metrics, int64_t step, const RunFolder& folder, double limit) {
+  for (const auto& [name, value] : metrics) {
+    const bool loss = name.ends_with("_loss");
+    if (std::isfinite(value) && (!loss || std::abs(value) <= limit)) continue;
+    const std::filesystem::path good = folder.latest();
+    fail(ErrorCode::kInternal, "[monarch_training] ", name, " became ", value, " in iteration ",
+         step, "; the last good checkpoint is ", good.empty() ? "none" : good.string(),
+         ". Lower the learning rate", good.empty() ? "" : " and --resume from there",
+         std::isfinite(value) ? ", or raise loss_limit" : "");
+  }
+}
+
+std::string progress_line(const Metrics& metrics, int64_t step, const LoopOptions& options,
+                          double seconds) {
+  std::ostringstream line;
+  line << "iteration " << step << "/" << options.iterations << std::setprecision(5);
+  for (const auto& [name, value] : metrics) line << "  " << name << " " << value;
+  line << std::setprecision(3) << "  " << seconds << " s, "
+       << std::lround(seconds * static_cast<double>(options.iterations - step) / 60) << " min left";
+  return line.str();
+}
+
+}  // namespace
+
+LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, const RunFolder& folder,
+                    const LoopOptions& options, const Team& team) {
+  Progress progress = start(recipe, batches, folder, options);
+  const bool leads = team.rank() == 0;
+  LoopResult result{.step = progress.step, .last = {}};
+  const double seconds_before = progress.seconds;
+  const Timer timer;
+  while (progress.step < options.iterations && !result.stopped) {
+    if (options.validate && progress.step % options.validate_every == 0)
+      options.validate(progress.step);
+    const Timer iteration;
+    SeededDraws draws(progress.seed, progress.step, team.rank());
+    result.last = recipe.iterate(progress.step, batches, draws);
+    check_metrics(result.last, progress.step, folder, options.loss_limit);
+    result.step = ++progress.step;
+    progress.batches = batches.position();
+    progress.seconds = seconds_before + timer.seconds();
+    if (leads) {
+      folder.log(progress.step, result.last, progress.seconds);
+      log_info(progress_line(result.last, progress.step, options, iteration.seconds()));
+    }
+    result.stopped = options.stop && options.stop();
+    const bool due = progress.step % options.save_every == 0 || result.stopped ||
+                     progress.step == options.iterations;
+    if (options.save && due) {
+      // Sharded state is collected by all ranks and written by the first.
+      const models::TensorMap state = recipe.state();
+      if (leads) log_info("saved ", folder.save(progress, state, options.config).string());
+    }
+  }
+  return result;
+}
+
+}  // namespace monarch::training

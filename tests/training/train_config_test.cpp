@@ -1,0 +1,67 @@
+#include "monarch/training/train_config.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/message_of.h"
+
+namespace monarch::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+const Json& example() {
+  static const Json config = Json::parse(R"({"trainer": "score_distillation", "causal": true,
+    "denoising_step_list": [1000, 750, 500, 250], "warp_denoising_step": true, "lr": 2e-6,
+    "lr_critic": 4e-7, "beta1": 0.0, "data_path": "prompts.txt", "num_frame_per_block": 3,
+    "timestep_shift": 5.0, "model_kwargs": {"timestep_shift": 5.0}, "guidance_scale": 3.0,
+    "monarch_args": {"enable": true}, "image_or_video_shape": [1, 21, 16, 60, 104]})");
+  return config;
+}
+
+TEST(TrainConfig, ReadsWhatTheRecipesNeed) {
+  const TrainConfig config = train_config_from_json(example(), "x.yaml");
+  EXPECT_TRUE(config.distils);
+  EXPECT_TRUE(config.monarch.enable);
+  EXPECT_EQ(config.distillation.simulation.timesteps.size(), 4U);
+  EXPECT_NEAR(config.distillation.simulation.timesteps[1], 937.5, 1e-3);
+  EXPECT_EQ(config.distillation.critic.lr, 4e-7);
+  EXPECT_EQ(config.distillation.generator.max_grad_norm, 10);
+  EXPECT_TRUE(config.distillation.score_noise.ts_schedule);  // the default without the key
+  EXPECT_EQ(config.distillation.guidance.real, 3);
+}
+
+TEST(TrainConfig, EveryRecipeFileIsUnderstood) {
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(MONARCH_SOURCE_DIR) / "configs")) {
+    if (entry.path().filename() == "default_config.yaml") continue;
+    const TrainConfig config = load_train_config(entry.path(), {});
+    EXPECT_EQ(config.name, entry.path().stem());
+    EXPECT_EQ(config.seed, 0U);
+    ++files;
+  }
+  EXPECT_GE(files, 9);
+}
+
+TEST(TrainConfig, SaysWhatIsWrong) {
+  const auto with = [](const char* key, const Json& value) {
+    Json changed = example();
+    changed[key] = value;
+    return message_of([&] { train_config_from_json(changed, "x.yaml"); });
+  };
+  EXPECT_NE(
+      with("lr_citric", 1).find("unknown key 'lr_citric' in x.yaml; did you mean 'lr_critic'"),
+      std::string::npos)
+      << with("lr_citric", 1);
+  EXPECT_EQ(with("trainer", "ode"),
+            "[config] x.yaml: trainer is 'ode'; use diffusion or score_distillation");
+  EXPECT_EQ(with("distribution_loss", "sid"),
+            "[config] x.yaml: distribution_loss is 'sid'; only dmd is supported");
+  EXPECT_EQ(with("data_path", Json()),
+            "[config] x.yaml has no data_path; name a file of prompts, or an LMDB of latents");
+  EXPECT_EQ(
+      with("real_guidance_scale", 2),
+      "[config] x.yaml has real_guidance_scale without fake_guidance_scale; give both or none");
+}
+
+}  // namespace
+}  // namespace monarch::training
