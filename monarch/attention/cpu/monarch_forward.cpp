@@ -115,6 +115,7 @@ void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s
   const int depth = static_cast<int>(args.head_dim);
   const int keys = static_cast<int>(s.keys);
   const int cols = static_cast<int>(s.cols);
+  const std::int64_t q_row = s.depth * s.padded_cols;
   // Tiles hold at most 24 vectors; the three products of a row have this many.
   const std::int64_t vectors = (s.keys * s.padded_cols + 2 * s.cols * s.width) / kLanes;
   for (std::int64_t k = 0; k < s.rows; ++k) {
@@ -124,9 +125,10 @@ void first_half(const MonarchForwardArgs& args, const Task& task, const Sizes& s
     Ahead ahead;
     add_rows_after(args, task, kv_block, k, num_kv_blocks, ahead);
     ahead.spread(vectors / 24);
-    multiply(Form::kRows, keys, cols, depth, scratch.k_row, s.width,
-             scratch.q_by_row + k * s.depth * s.padded_cols, s.padded_cols, scratch.scores,
-             s.padded_cols, nullptr, &ahead);
+    const float* queries = scratch.q_by_row + k * q_row;
+    Streams next_queries(queries + q_row, queries + q_row + q_row / 2);
+    multiply(Form::kRows, keys, cols, depth, scratch.k_row, s.width, queries, s.padded_cols,
+             scratch.scores, s.padded_cols, nullptr, &ahead, &next_queries);
     for_each_vector(s.padded_cols, [&](std::int64_t j) MONARCH_LAMBDA_INLINE {
       softmax_columns<kLanes>(scratch.scores + j, s.padded_cols, s.keys,
                               scratch.c_l + k * s.padded_cols + j);
@@ -145,15 +147,21 @@ void second_half(const MonarchForwardArgs& args, const Sizes& s, const Scratch& 
   const std::int64_t piece = s.rows * s.width;
   const std::int64_t slice = s.depth * s.padded_rows;
   for (std::int64_t j = 0; j < s.cols; ++j) {
-    multiply(Form::kRows, rows, rows, depth, scratch.a_l + j * piece, s.width,
-             scratch.q_by_col + j * slice, s.padded_rows, scratch.scores, s.padded_rows);
+    const float* a_l = scratch.a_l + j * piece;
+    const float* y = scratch.y + j * piece;
+    const float* queries = scratch.q_by_col + j * slice;
+    float* out = scratch.out + j * piece;
+    Streams next_scores(a_l + piece, queries + slice);
+    multiply(Form::kRows, rows, rows, depth, a_l, s.width, queries, s.padded_rows, scratch.scores,
+             s.padded_rows, nullptr, nullptr, &next_scores);
     for_each_vector(s.padded_rows, [&](std::int64_t i) MONARCH_LAMBDA_INLINE {
       running_softmax<kLanes>(scratch.scores + i, s.padded_rows, s.rows, scratch.c_l + j,
                               s.padded_cols, scratch.row_max + j * s.padded_rows + i,
                               scratch.row_sum + j * s.padded_rows + i, scratch.correction + i);
     });
-    multiply(Form::kColumns, rows, depth, rows, scratch.scores, s.padded_rows,
-             scratch.y + j * piece, s.width, scratch.out + j * piece, s.width, scratch.correction);
+    Streams next_sums(y + piece, out + piece);
+    multiply(Form::kColumns, rows, depth, rows, scratch.scores, s.padded_rows, y, s.width, out,
+             s.width, scratch.correction, nullptr, &next_sums);
   }
 }
 

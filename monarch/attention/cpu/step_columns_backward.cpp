@@ -154,11 +154,10 @@ void column(const StepArgs& args, const Scratch& scratch, std::int64_t j) {
   for (std::int64_t at = 0; at < (args.queries > args.rows ? args.queries : args.rows); ++at)
     scratch.ones[at] = 1.0F;
 
+  const float* sources = args.last ? y : da_r;
+  Streams next(a_l + args.rows * width, sources + args.rows * width);
   Ahead ahead;
   if (j + 1 < args.cols) {
-    const std::int64_t next = args.rows * width;
-    ahead.add(a_l + next, next);
-    ahead.add((args.last ? y : da_r) + next, next);
     add_column(args, args.q, j + 1, ahead);
     if (args.last) add_column(args, args.grad_out, j + 1, ahead);
     if (args.lse != nullptr) add_column(args, args.out, j + 1, ahead);
@@ -170,8 +169,8 @@ void column(const StepArgs& args, const Scratch& scratch, std::int64_t j) {
     const std::int64_t padded = padded_columns(count);
     const float* added = first == 0 ? nullptr : scratch.ones;  // to what earlier tiles left
     multiply(Form::kRows, rows, count, dim, a_l, width, scratch.q_t + first, all, scratch.w, padded,
-             nullptr, &ahead);
-    multiply(Form::kRows, rows, count, dim, args.last ? y : da_r, width,
+             nullptr, &ahead, &next);
+    multiply(Form::kRows, rows, count, dim, sources, width,
              (args.last ? scratch.g_t : scratch.q_t) + first, all, scratch.l, padded, nullptr,
              &ahead);
     softmax_gradients(args, scratch, j, first, count, padded);

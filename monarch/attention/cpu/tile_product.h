@@ -61,12 +61,30 @@ class Ahead {
   std::ptrdiff_t lines_per_step_ = 0;
 };
 
+// Two contiguous runs of memory that products bring into the second-level cache, a line of each at
+// every step of their sums: in bursts they would hold up the product's own loads. They go on where
+// the product before stopped, and beyond their ends: what follows should be worth having, too.
+struct Streams {
+  const char* first;
+  const char* second;
+
+  MONARCH_INLINE Streams(const float* a, const float* b)
+      : first(reinterpret_cast<const char*>(a)), second(reinterpret_cast<const char*>(b)) {}
+
+  MONARCH_INLINE void step() {
+    __builtin_prefetch(first, 0, 2);
+    __builtin_prefetch(second, 0, 2);
+    first += 64;
+    second += 64;
+  }
+};
+
 // Columns of B and C that a product of n columns touches: whole vectors.
 constexpr MONARCH_INLINE int padded_columns(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 // The product of any size. Rows of B and C are readable, C writable, up to padded_columns(columns).
 void multiply(Form form, int rows, int columns, int depth, const float* a, std::ptrdiff_t a_stride,
               const float* b, std::ptrdiff_t b_stride, float* c, std::ptrdiff_t c_stride,
-              const float* scale = nullptr, Ahead* ahead = nullptr);
+              const float* scale = nullptr, Ahead* ahead = nullptr, Streams* streams = nullptr);
 
 }  // namespace monarch::attention::cpu::MONARCH_ISA
