@@ -100,8 +100,9 @@ void dense_backward(const DenseBackwardArgs& args, std::int64_t index, float* wo
         load_row(args.v.data, args.v.dtype, head.offset(args.v) + token * args.v.token_stride,
                  args.head_dim, width, 1.0F, scratch.v + u * width);
       }
-      gradient_keys(scratch, work, args.head_dim, tile.count, count, nullptr, dk + first * width,
+      gradient_keys(scratch, work, args.head_dim, tile.count, 0, count, nullptr, dk + first * width,
                     dv + first * width);
+      gradient_queries(scratch, args.head_dim, tile.count, count);
     }
     for (std::int64_t t = 0; t < tile.count; ++t) {
       const std::int64_t token = tile.first + t;

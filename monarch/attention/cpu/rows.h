@@ -96,6 +96,28 @@ MONARCH_INLINE void store_row(const float* row, float scale, void* base, DType d
   }
 }
 
+// As store_row, past the caches where the row allows it: for results that nobody reads soon, whose
+// lines would else be brought in only to be overwritten. streamed() before others may read them.
+MONARCH_INLINE void stream_row(const float* row, void* base, DType dtype, std::int64_t offset,
+                               std::int64_t width) {
+#if defined(__AVX512F__)
+  float* to = static_cast<float*>(base) + offset;
+  if (dtype == DType::kF32 && width % kLanes == 0 &&
+      reinterpret_cast<std::uintptr_t>(to) % 64 == 0) {
+    for (std::int64_t d = 0; d < width; d += kLanes)
+      _mm512_stream_ps(to + d, (__m512)load<kLanes>(row + d));
+    return;
+  }
+#endif
+  store_row(row, 1.0F, base, dtype, offset, width);
+}
+
+MONARCH_INLINE void streamed() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 MONARCH_INLINE float dot(const float* a, const float* b, std::int64_t packed) {
   Vec<4> sum{};
   for (std::int64_t d = 0; d < packed; d += 4) sum += load<4>(a + d) * load<4>(b + d);

@@ -92,10 +92,10 @@ void store_keys(const StepArgs& args, const GradientScratch& scratch, std::int64
   const std::int64_t width = packed_width(args.head_dim);
   const std::int64_t* tokens = args.k_tokens + k * args.keys + first;
   for (std::int64_t l = 0; l < count; ++l) {
-    store_row(scratch.dk + l * width, 1.0F, args.grad_k.data, args.grad_k.dtype,
-              tokens[l] * args.grad_k.token_stride, args.head_dim);
-    store_row(scratch.dv + l * width, 1.0F, args.grad_v.data, args.grad_v.dtype,
-              tokens[l] * args.grad_v.token_stride, args.head_dim);
+    stream_row(scratch.dk + l * width, args.grad_k.data, args.grad_k.dtype,
+               tokens[l] * args.grad_k.token_stride, args.head_dim);
+    stream_row(scratch.dv + l * width, args.grad_v.data, args.grad_v.dtype,
+               tokens[l] * args.grad_v.token_stride, args.head_dim);
   }
 }
 
@@ -106,8 +106,10 @@ void tile_gradients(const StepArgs& args, const GradientScratch& scratch, const 
   const std::int64_t padded = padded_columns(static_cast<int>(args.cols));
   const std::int64_t pieces = (end - begin + kGradientKeyTile - 1) / kGradientKeyTile;
   const bool direct = args.dk == nullptr;
+  std::int64_t waiting = 0;
   for (std::int64_t k = run.first; k >= 0; k = run.after(args, k)) {
     const bool fresh = !args.first || k < args.queries;
+    const bool last_of_queries = !args.first || k + args.queries >= args.rows;
     load_tile(args, scratch, work, k, first, count, fresh);
     if (fresh) {
       for (std::int64_t at = 0; at < count * width; ++at) scratch.dq[at] = 0.0F;
@@ -116,18 +118,25 @@ void tile_gradients(const StepArgs& args, const GradientScratch& scratch, const 
     for (std::int64_t piece = 0; piece < pieces; ++piece) {
       const std::int64_t key = begin + piece * (end - begin) / pieces;
       const std::int64_t keys = begin + (piece + 1) * (end - begin) / pieces - key;
-      load_keys(args, args.k, k, key, keys, scratch.k);
+      load_keys(args, args.k, k, key, keys, scratch.k + waiting * width);
       if (work.values) load_keys(args, args.v, k, key, keys, scratch.v);
       const std::int64_t row = (k * args.keys + key) * width;
-      gradient_keys(scratch, work, args.head_dim, count, keys,
+      gradient_keys(scratch, work, args.head_dim, count, waiting, keys,
                     args.log_r == nullptr ? nullptr : args.log_r + k * args.keys * padded,
                     direct ? scratch.dk : args.dk + row, direct ? scratch.dv : args.dv + row,
                     direct, &ahead);
       if (direct) store_keys(args, scratch, k, key, keys);
+      waiting += keys;
+      // Pieces are of nearly equal size: the next has at most one key more.
+      const bool last = last_of_queries && piece + 1 == pieces;
+      if (last || waiting + keys + 1 > kGradientKeysWaiting) {
+        gradient_queries(scratch, args.head_dim, count, waiting);
+        waiting = 0;
+      }
     }
     if (!args.first) {
       pass_on(args, scratch, k, first, count);
-    } else if (k + args.queries >= args.rows) {
+    } else if (last_of_queries) {
       add_queries(args, scratch, k % args.queries, first, count);
     }
   }
@@ -155,6 +164,7 @@ void step_rows_backward(const StepArgs& all, std::int64_t index, float* workspac
     tile_gradients(args, scratch, run, first, rest < kGradientQueryTile ? rest : kGradientQueryTile,
                    begin, end);
   }
+  streamed();
 }
 
 }  // namespace monarch::attention::cpu::MONARCH_ISA
