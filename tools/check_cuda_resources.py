@@ -21,7 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tools" / "cuda_resources.txt"
 ARCHITECTURES = ("sm_80", "sm_90a")
 # One element type and head_dim of each kernel: the largest.
-SOURCES = ("monarch/attention/cuda/sm80/monarch_forward_bf16_128.cu",)
+SOURCES = ("monarch/attention/cuda/sm80/monarch_backward_bf16_128.cu",
+           "monarch/attention/cuda/sm80/monarch_forward_bf16_128.cu")
 FIGURES = ("registers", "stack", "spill_stores", "spill_loads", "shared")
 
 

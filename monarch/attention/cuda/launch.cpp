@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "monarch/attention/cuda/sm80/dispatch.h"
+#include "monarch/attention/cuda/sm80/monarch_backward_launch.h"
 #include "monarch/attention/cuda/sm80/monarch_forward_launch.h"
 #include "monarch/base/error.h"
 
@@ -26,6 +27,12 @@ DeviceLimits current_device_limits() {
 void launch_monarch_forward(const MonarchForwardArgs& args, DType dtype, Stream stream) {
   sm80::dispatch_monarch_forward(args, dtype, [&]<typename T, int kHeadDim, int kRowFragments>() {
     sm80::launch<T, kHeadDim, kRowFragments>(args, stream);
+  });
+}
+
+void launch_monarch_backward(const MonarchBackwardArgs& args, DType dtype, Stream stream) {
+  sm80::dispatch_head_dim(args.forward, dtype, [&]<typename T, int kHeadDim>() {
+    sm80::launch_backward<T, kHeadDim>(args, stream);
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "monarch/attention/cuda/device_limits.h"
+#include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
 #include "monarch/base/dtype.h"
 
@@ -10,5 +11,8 @@ namespace monarch::attention::cuda {
 
 // Queues the kernel and, with several splits, the merge. `dtype`: kBF16 or kF16.
 void launch_monarch_forward(const MonarchForwardArgs& args, DType dtype, Stream stream);
+
+// Queues the kernels of one group of heads.
+void launch_monarch_backward(const MonarchBackwardArgs& args, DType dtype, Stream stream);
 
 }  // namespace monarch::attention::cuda

@@ -7,15 +7,10 @@
 
 #include "monarch/attention/cuda/device_limits.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
+#include "monarch/attention/cuda/monarch_geometry.h"
 #include "monarch/attention/problem.h"
 
 namespace monarch::attention::cuda {
-
-// Device memory.
-struct Workspace {
-  void* data = nullptr;
-  std::size_t bytes = 0;
-};
 
 class MonarchForwardPlan {
  public:

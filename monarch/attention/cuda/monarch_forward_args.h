@@ -17,7 +17,6 @@ struct Operand {
 // Where things lie in a thread block's shared memory: byte offsets (sm80/tiles.h). C is the columns
 // of a tile.
 struct SharedLayout {
-  std::uint32_t row_pitch = 0;       // bytes of a padded row of head_dim
   std::uint32_t slot_bytes = 0;      // one piece of K or V: step_rows x (block_cols + C of Q) rows
   std::uint32_t slot_row_bytes = 0;  // one key row in it
   std::uint32_t scores = 0;          // float [step_rows, 2 (halves of head_dim), C, score_pitch]

@@ -21,4 +21,9 @@ void launch_monarch_forward(const MonarchForwardArgs& /*args*/, DType /*dtype*/,
   refuse();
 }
 
+void launch_monarch_backward(const MonarchBackwardArgs& /*args*/, DType /*dtype*/,
+                             Stream /*stream*/) {
+  refuse();
+}
+
 }  // namespace monarch::attention::cuda

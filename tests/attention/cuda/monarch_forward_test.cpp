@@ -10,9 +10,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "monarch/attention/cuda/sm80/dispatch.h"
-#include "monarch/attention/cuda/sm80/monarch_forward.cuh"
 #include "monarch/attention/reference/monarch_forward.h"
+#include "tests/attention/cuda/emulate.h"
 #include "tests/attention/support/fixture.h"
 #include "tests/attention/support/tensor.h"
 #include "tests/support/message_of.h"
@@ -26,19 +25,6 @@ using cuda::MonarchForwardArgs;
 constexpr DeviceLimits kSm90{132, 227 << 10};
 constexpr DeviceLimits kSm120{170, 99 << 10};
 constexpr DeviceLimits kOneProcessor{1, 99 << 10};  // never splits
-
-void emulate(const MonarchForwardArgs& args, DType dtype, bool backwards = false) {
-  cuda::sm80::dispatch_monarch_forward(
-      args, dtype, [&]<typename T, int kHeadDim, int kRowFragments>() {
-        launch({args.num_blocks, cuda::sm80::kThreads, args.shared.bytes, backwards},
-               [&] { cuda::sm80::MonarchForwardBlock<T, kHeadDim, kRowFragments>(args).run(); });
-        if (args.num_splits == 1) return;
-        const std::int64_t rows = std::int64_t{args.batch} * args.num_heads * args.q_tokens;
-        launch({(rows + cuda::sm80::kWarps - 1) / cuda::sm80::kWarps, cuda::sm80::kThreads, 0,
-                backwards},
-               [&] { cuda::sm80::merge_splits<T>(args); });
-      });
-}
 
 struct Case {
   MonarchProblem problem;

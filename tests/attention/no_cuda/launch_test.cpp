@@ -14,6 +14,7 @@ TEST(NoCuda, EveryEntryPointSaysWhatToBuild) {
       "-DMONARCH_CUDA=ON";
   EXPECT_EQ(message_of([] { cuda::current_device_limits(); }), want);
   EXPECT_EQ(message_of([] { cuda::launch_monarch_forward({}, DType::kBF16, nullptr); }), want);
+  EXPECT_EQ(message_of([] { cuda::launch_monarch_backward({}, DType::kBF16, nullptr); }), want);
 }
 
 }  // namespace

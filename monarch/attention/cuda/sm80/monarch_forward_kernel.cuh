@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include "monarch/attention/cuda/common/check.h"
+#include "monarch/attention/cuda/sm80/merge_splits.cuh"
 #include "monarch/attention/cuda/sm80/monarch_forward.cuh"
 #include "monarch/attention/cuda/sm80/monarch_forward_launch.h"
 

@@ -24,13 +24,18 @@ constexpr int round_up(int value, int multiple) {
 
 // Rows are padded by 16 bytes to an odd multiple of 16: the eight rows of a matrix load fall on
 // different banks.
+// Bytes of a row in shared memory.
+constexpr std::uint32_t row_pitch(int padded_head_dim) {
+  return static_cast<std::uint32_t>(2 * padded_head_dim + 16);
+}
+
 constexpr SharedLayout shared_layout(int padded_head_dim, int block_cols, int step_rows,
                                      int stages) {
   const auto size = [](int value) { return static_cast<std::uint32_t>(value); };
   SharedLayout layout;
   const int padded_cols = round_up(block_cols, 16);
-  layout.row_pitch = size(2 * padded_head_dim + 16);
-  layout.slot_row_bytes = size(block_cols + kTileCols) * layout.row_pitch;
+  const std::uint32_t pitch = row_pitch(padded_head_dim);
+  layout.slot_row_bytes = size(block_cols + kTileCols) * pitch;
   layout.slot_bytes = size(step_rows) * layout.slot_row_bytes;
   layout.scores = size(stages) * layout.slot_bytes;
   layout.score_pitch = size(padded_cols + 4);
@@ -39,7 +44,7 @@ constexpr SharedLayout shared_layout(int padded_head_dim, int block_cols, int st
   layout.inverse = layout.weights + size(step_rows * kTileCols * 2) * layout.weight_pitch;
   layout.c_l = layout.inverse + size(step_rows * kTileCols * 4);
   layout.a_l = layout.c_l + size(kTileCols * kChunkRows * 4);
-  layout.column_pitch = size(kChunkRows) * layout.row_pitch + 16;
+  layout.column_pitch = size(kChunkRows) * pitch + 16;
   layout.y = layout.a_l + size(kTileCols) * layout.column_pitch;
   layout.bytes = layout.y + size(kTileCols) * layout.column_pitch;
   return layout;

@@ -1,0 +1,7 @@
+#include "monarch/attention/cuda/sm80/monarch_backward_kernel.cuh"
+
+namespace monarch::attention::cuda::sm80 {
+
+template void launch_backward<Bf16, 96>(const MonarchBackwardArgs& args, Stream stream);
+
+}  // namespace monarch::attention::cuda::sm80

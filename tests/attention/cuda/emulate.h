@@ -1,0 +1,14 @@
+// The CUDA kernels' launches on the emulated GPU.
+#pragma once
+
+#include "monarch/attention/cuda/monarch_backward_args.h"
+#include "monarch/attention/cuda/monarch_forward_args.h"
+#include "monarch/base/dtype.h"
+
+namespace monarch::attention::test {
+
+// `backwards`: thread blocks in the opposite order.
+void emulate(const cuda::MonarchForwardArgs& args, DType dtype, bool backwards = false);
+void emulate(const cuda::MonarchBackwardArgs& args, DType dtype, bool backwards = false);
+
+}  // namespace monarch::attention::test

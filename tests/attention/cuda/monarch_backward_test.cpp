@@ -1,0 +1,200 @@
+// The CUDA Monarch backward on the emulated GPU against the reference.
+//
+// The gradients pass through a handful of roundings to 16 bits (weights of both softmaxes, a_L, Y
+// and their gradients), each of relative size 2^-9 in bf16 and 2^-12 in f16; the bound is ten of
+// them.
+#include "monarch/attention/cuda/monarch_backward.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "monarch/attention/cuda/monarch_forward.h"
+#include "monarch/attention/reference/monarch_backward.h"
+#include "tests/attention/cuda/emulate.h"
+#include "tests/attention/support/fixture.h"
+#include "tests/attention/support/tensor.h"
+#include "tests/support/message_of.h"
+
+namespace monarch::attention::test {
+namespace {
+
+using cuda::DeviceLimits;
+
+constexpr DeviceLimits kOneProcessor{1, 99 << 10};  // a head at a time
+
+struct Case {
+  MonarchProblem problem;
+  DType dtype = DType::kF16;
+  DeviceLimits limits = kOneProcessor;
+  Padding padding = {};
+};
+
+struct Operands {
+  Tensor q;
+  Tensor k;
+  Tensor v;
+  Tensor grad_out;
+};
+struct Gradients {
+  Tensor q;
+  Tensor k;
+  Tensor v;
+};
+
+// Forward and backward, with workspaces and results full of NaN.
+Gradients run(const Case& c, const Operands& in, bool backwards = false) {
+  const MonarchProblem& p = c.problem;
+  Tensor out(in.q.shape(), c.dtype, c.padding);
+  Tensor lse({p.batch, p.num_heads, p.q_tokens()}, DType::kF32);
+  Gradients grad{{in.q.shape(), c.dtype, c.padding},
+                 {in.k.shape(), c.dtype, c.padding},
+                 {in.k.shape(), c.dtype, c.padding}};
+  for (Tensor* tensor : {&out, &lse, &grad.q, &grad.k, &grad.v}) tensor->fill(std::nan(""));
+  auto* const lse_data = static_cast<float*>(lse.view().data);
+  const cuda::MonarchForwardPlan forward(p, {1, c.limits.shared_bytes_per_block});
+  emulate(forward.args(in.q.view(), in.k.view(), in.v.view(), out.view(), lse_data, {}), c.dtype);
+  const cuda::MonarchBackwardPlan plan(p, c.limits);
+  std::vector<float> workspace(plan.workspace_bytes() / sizeof(float), std::nanf(""));
+  const cuda::MonarchBackwardTensors tensors{
+      in.q.view(), in.k.view(),   in.v.view(),   read_only(out.view()), in.grad_out.view(),
+      lse_data,    grad.q.view(), grad.k.view(), grad.v.view()};
+  for (const cuda::MonarchBackwardArgs& args :
+       plan.launches(tensors, {workspace.data(), plan.workspace_bytes()})) {
+    emulate(args, c.dtype, backwards);
+  }
+  return grad;
+}
+
+Operands random_operands(const Case& c) {
+  const MonarchProblem& p = c.problem;
+  const auto tensor = [&](std::int64_t tokens, std::uint32_t seed) {
+    return random_tensor({p.batch, tokens, p.num_heads, p.head_dim}, c.dtype, seed, 1, c.padding);
+  };
+  return {tensor(p.q_tokens(), 1), tensor(p.kv_tokens(), 2), tensor(p.kv_tokens(), 3),
+          tensor(p.q_tokens(), 4)};
+}
+
+void check(const Case& c) {
+  const Operands in = random_operands(c);
+  Gradients want{
+      {in.q.shape(), DType::kF64}, {in.k.shape(), DType::kF64}, {in.k.shape(), DType::kF64}};
+  reference::monarch_backward(c.problem, in.q.view(), in.k.view(), in.v.view(), in.grad_out.view(),
+                              want.q.view(), want.k.view(), want.v.view());
+  const Gradients got = run(c, in);
+  const double tolerance = 10 * (c.dtype == DType::kBF16 ? std::exp2(-9) : std::exp2(-12));
+  const BlockLayout layout = c.problem.layout();
+  const auto compare = [&](const char* name, const Tensor& one, const Tensor& exact) {
+    EXPECT_LE(relative_error(one, exact), tolerance)
+        << name << ' ' << dtype_name(c.dtype) << " blocks " << layout.block_rows() << " x "
+        << layout.block_cols() << " head_dim " << c.problem.head_dim << ' '
+        << worst_element(one, exact);
+  };
+  compare("grad_q", got.q, want.q);
+  compare("grad_k", got.k, want.k);
+  compare("grad_v", got.v, want.v);
+}
+
+TEST(CudaMonarchBackward, OddGridsAndHeadDims) {
+  for (const std::int64_t width : {1, 7, 17, 66}) {
+    check({{.head_dim = 16, .kv_frames = 2, .height = 3, .width = width}});
+  }
+  for (const std::int64_t height : {1, 8, 15, 33}) {
+    check({{.head_dim = 16, .kv_frames = 2, .height = height, .width = 5}});
+  }
+  for (const std::int64_t head_dim : {8, 64, 96, 128}) {
+    for (const DType dtype : {DType::kBF16, DType::kF16}) {
+      check(
+          {{.num_heads = 2, .head_dim = head_dim, .kv_frames = 2, .height = 5, .width = 9}, dtype});
+    }
+  }
+}
+
+TEST(CudaMonarchBackward, TilingsBatchesMasksAndCaches) {
+  MonarchProblem p{.batch = 2,
+                   .num_heads = 2,
+                   .head_dim = 16,
+                   .q_frames = 2,
+                   .kv_frames = 4,
+                   .height = 4,
+                   .width = 6,
+                   .f_tied = 2,
+                   .h_reduce = 2,
+                   .w_reduce = 3};
+  check({p});
+  p.kv_block_order = true;
+  check({p, DType::kBF16, {3, 227 << 10}});
+  p.f_tied = 1;
+  p.q_frames = 4;
+  p.block_causal_size = 48;
+  check({p});
+  p.kv_block_order = false;
+  check({p, DType::kF16, {7, 227 << 10}, {.head = 8, .token = 16, .start = 8}});
+}
+
+TEST(CudaMonarchBackward, TheSameBitsInAnyOrderOfBlocks) {
+  const Case c{
+      {.num_heads = 2, .head_dim = 32, .q_frames = 2, .kv_frames = 3, .height = 18, .width = 7}};
+  const Operands in = random_operands(c);
+  const Gradients one = run(c, in);
+  const Gradients other = run(c, in, true);
+  EXPECT_EQ(one.q.values(), other.q.values());
+  EXPECT_EQ(one.k.values(), other.k.values());
+  EXPECT_EQ(one.v.values(), other.v.values());
+}
+
+// As in the forward: three times the error of the plain formula in bf16.
+TEST(CudaMonarchBackward, EveryFixtureOfOneStep) {
+  int count = 0;
+  for (const auto& path : fixture_files()) {
+    const Fixture fixture = load_fixture(path);
+    if (!fixture.op.starts_with("monarch_attention") ||
+        !fixture.tensors.contains("input.grad_out")) {
+      continue;
+    }
+    const Case c{monarch_problem(fixture), DType::kBF16};
+    if (c.problem.num_iters != 1 || c.problem.head_dim % 8 != 0) continue;
+    if (!(fixture.observed_bf16 < 0.05)) continue;
+    const auto narrow = [&](const std::string& name) {
+      const Tensor& wide = fixture.tensors.at(name);
+      Tensor result(wide.shape(), c.dtype);
+      result.assign(wide.values());
+      return result;
+    };
+    const bool cached = c.problem.kv_block_order;
+    const Gradients got =
+        run(c, {narrow("input.q"), narrow(cached ? "expect.k_cache" : "input.k"),
+                narrow(cached ? "expect.v_cache" : "input.v"), narrow("input.grad_out")});
+    const auto compare = [&](const std::string& name, const Tensor& tensor) {
+      if (!fixture.tensors.contains(name)) return;
+      const Tensor& want = fixture.tensors.at(name);
+      EXPECT_LE(relative_error(tensor, want, fixture.rms_floor),
+                std::max(3 * fixture.observed_bf16, 0.015))
+          << fixture.name << ' ' << name << ' ' << worst_element(tensor, want);
+      ++count;
+    };
+    compare("grad.q", got.q);
+    compare(cached ? "grad.k_cache" : "grad.k", got.k);
+    compare(cached ? "grad.v_cache" : "grad.v", got.v);
+  }
+  EXPECT_GE(count, 8);
+}
+
+TEST(CudaMonarchBackward, NamesWhatItNeeds) {
+  const MonarchProblem p{.head_dim = 64, .height = 2, .width = 2};
+  const cuda::MonarchBackwardPlan plan(p, kOneProcessor);
+  Tensor x({1, 4, 1, 64}, DType::kBF16);
+  const ConstTensorView in = read_only(x.view());
+  cuda::MonarchBackwardTensors tensors{in, in, in, in, in, nullptr, x.view(), x.view(), x.view()};
+  EXPECT_EQ(message_of([&] { plan.launches(tensors, {}); }),
+            "[monarch_attention] the backward needs the forward's lse; pass one to its run()");
+  float lse = 0;
+  tensors.lse = &lse;
+  EXPECT_EQ(message_of([&] { plan.launches(tensors, {}); }),
+            "[monarch_attention] the workspace has 0 bytes; this plan needs 3088");
+}
+
+}  // namespace
+}  // namespace monarch::attention::test
