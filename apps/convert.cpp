@@ -1,9 +1,11 @@
-// monarch convert: checkpoints between torch files and safetensors, and between floating types.
+// monarch convert: checkpoints between torch files and safetensors, and between floating types;
+// videos to latents.
 #include <iostream>
 #include <memory>
 #include <optional>
 
 #include "apps/command.h"
+#include "apps/convert_latents.h"
 #include "apps/progress.h"
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
@@ -16,6 +18,7 @@ namespace {
 struct ConvertArguments {
   std::string input, output, dtype, group;
   bool wan_names = false;
+  ConvertLatentsArguments latents;
 };
 
 // Names without `group.`, and "" (left out) for tensors outside of it.
@@ -41,6 +44,8 @@ std::map<std::string, std::string> renaming(const io::Checkpoint& checkpoint,
 }
 
 void convert(const ConvertArguments& arguments) {
+  if (wants_latents(arguments.output, arguments.latents))
+    return convert_latents(arguments.input, arguments.output, arguments.latents);
   const Timer timer;
   const auto checkpoint = io::open_checkpoint(arguments.input);
   io::ConvertOptions options;
@@ -63,17 +68,26 @@ void convert(const ConvertArguments& arguments) {
 void add_convert(CLI::App& app) {
   auto arguments = std::make_shared<ConvertArguments>();
   CLI::App* command = app.add_subcommand(
-      "convert", "turn a checkpoint into .safetensors, .pt or .pth, in another type if wanted");
-  command->add_option("input", arguments->input, "a checkpoint, or a folder of shards")->required();
-  command->add_option("output", arguments->output, "its extension decides the format")->required();
+      "convert", "turn a checkpoint into .safetensors, .pt or .pth, or videos into latents (.mdb)");
+  command
+      ->add_option("input", arguments->input,
+                   "a checkpoint, or a folder of shards; a folder of videos, an LMDB, or shapes:N")
+      ->required();
+  command
+      ->add_option("output", arguments->output,
+                   "its extension decides the format; a folder with --shards")
+      ->required();
   command->add_option("--dtype", arguments->dtype, "float32, bfloat16, float16 or float64");
   command->add_option("--group", arguments->group,
                       "only the tensors of one dictionary, for instance generator_ema");
   command->add_flag("--wan-names", arguments->wan_names,
                     "translate diffusers and transformers names, strip wrappers");
+  add_convert_latents_flags(*command, arguments->latents);
   command->footer(
-      "Example: monarch convert self_forcing_dmd.pt out.safetensors --group "
-      "generator_ema --wan-names --dtype bfloat16");
+      "Examples:\n"
+      "  monarch convert self_forcing_dmd.pt out.safetensors --group "
+      "generator_ema --wan-names --dtype bfloat16\n"
+      "  monarch convert videos latents --shards 16 --model wan_models/Wan2.1-T2V-1.3B");
   command->callback([arguments] { convert(*arguments); });
 }
 

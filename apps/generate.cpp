@@ -18,6 +18,7 @@
 #include "monarch/models/wan/model_folder.h"
 #include "monarch/ops/usage.h"
 #include "monarch/pipelines/generate.h"
+#include "monarch/pipelines/read_frames.h"
 #include "monarch/pipelines/run_config.h"
 
 namespace monarch::apps {
@@ -183,9 +184,10 @@ class Generation {
   }
 
   at::Tensor initial_video() const {
-    if (!a_.image.empty()) return read_frames(a_.image, options_.width, options_.height, 1);
+    if (!a_.image.empty())
+      return pipelines::read_frames(a_.image, options_.width, options_.height, 1);
     if (!a_.video.empty())
-      return read_frames(a_.video, options_.width, options_.height, options_.num_frames);
+      return pipelines::read_frames(a_.video, options_.width, options_.height, options_.num_frames);
     return {};
   }
 

@@ -7,6 +7,7 @@
 #include "monarch/models/wan/model_folder.h"
 #include "monarch/models/wan/tensors.h"
 #include "monarch/models/wan/wan_names.h"
+#include "monarch/training/data/encoded_videos.h"
 #include "monarch/training/data/lmdb_latents.h"
 
 namespace monarch::training {
@@ -120,6 +121,17 @@ LastFrameEncoder TrainSetup::last_frame_encoder() {
   };
 }
 
+std::shared_ptr<const LatentData> TrainSetup::open_latents() {
+  const fs::path path = config_.data_path;
+  if (!fs::is_directory(path) || is_lmdb(path)) return std::make_shared<const LmdbLatents>(path);
+  const models::VaeConfig& vae = system_->vae_config();
+  return std::make_shared<const EncodedVideos>(
+      clips_of_folder(path, {.width = config_.shape[4] * vae.spatial_factor(),
+                             .height = config_.shape[3] * vae.spatial_factor(),
+                             .frames = vae.num_frames(config_.shape[1])}),
+      *system_->vae(), latent_options_, /*keep=*/true);
+}
+
 std::unique_ptr<BatchSource> TrainSetup::open_data() {
   const auto encode = [this](std::span<const std::string> prompts) {
     return system_->encode_text(prompts);
@@ -131,7 +143,7 @@ std::unique_ptr<BatchSource> TrainSetup::open_data() {
     log_info(prompts.size(), " prompts from ", config_.data_path);
     return std::make_unique<DataBatches>(std::move(prompts), encode, config_.batch_size, team_);
   }
-  auto data = std::make_shared<const LmdbLatents>(config_.data_path);
+  const std::shared_ptr<const LatentData> data = open_latents();
   const at::Tensor first = data->latents(0);
   const std::vector<int64_t>& s = config_.shape;
   MONARCH_CHECK(first.sizes() == at::IntArrayRef({s[2], s[1], s[3], s[4]}),
@@ -139,8 +151,7 @@ std::unique_ptr<BatchSource> TrainSetup::open_data() {
                 shape_string(first.sizes()), ", image_or_video_shape [B, F, C, H, W] is ",
                 shape_string(s), "; change one of them");
   log_info(data->size(), " latents from ", config_.data_path);
-  return std::make_unique<DataBatches>(std::move(data), encode, config_.batch_size, team_,
-                                       latent_options_);
+  return std::make_unique<DataBatches>(data, encode, config_.batch_size, team_, latent_options_);
 }
 
 }  // namespace monarch::training

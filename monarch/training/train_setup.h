@@ -39,6 +39,7 @@ class TrainSetup {
   std::unique_ptr<IterativeRecipe> make_diffusion();
   std::unique_ptr<IterativeRecipe> make_distillation();
   models::TensorMap generator_parameters() const;
+  std::shared_ptr<const LatentData> open_latents();
   LastFrameEncoder last_frame_encoder();
 
   const TrainConfig& config_;

@@ -58,6 +58,13 @@ std::vector<fs::path> shard_paths(const fs::path& path) {
 
 }  // namespace
 
+bool is_lmdb(const fs::path& path) {
+  if (path.extension() == ".mdb") return true;
+  return fs::is_directory(path) &&
+         std::any_of(fs::directory_iterator(path), fs::directory_iterator(),
+                     [](const auto& entry) { return fs::exists(entry.path() / "data.mdb"); });
+}
+
 LmdbLatents::LmdbLatents(const fs::path& path) {
   for (const fs::path& shard_path : shard_paths(path)) {
     Shard shard{.file = std::make_unique<io::LmdbFile>(shard_path), .shape = {}};

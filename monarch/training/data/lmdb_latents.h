@@ -14,6 +14,9 @@
 
 namespace monarch::training {
 
+// A name that ends in .mdb, or a folder with sub-folders that hold a data.mdb.
+bool is_lmdb(const std::filesystem::path& path);
+
 class LmdbLatents : public LatentData {
  public:
   // `path`: a file *.mdb, or a folder whose sub-folders, in the order of their names, are shards.

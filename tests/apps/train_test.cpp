@@ -1,0 +1,115 @@
+// `monarch train --config` as its users run it: killed, resumed, out of disk.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+
+#include "tests/apps/run_binary.h"
+#include "tests/apps/tiny_model.h"
+
+namespace monarch::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kIterations = 8;
+
+// A folder with a small Self-Forcing run: Monarch attention, videos of 6 or 9 latent frames.
+class Train : public ::testing::Test {
+ protected:
+  Train() {
+    std::ofstream(folder_ / "prompts.txt") << "a red circle\na blue square\nsome dog\n";
+    write_config("lr: 1.0e-3");
+  }
+
+  void write_config(const std::string& more) {
+    const std::string& model = tiny_model();
+    std::ofstream(folder_ / "dmd.yaml")
+        << "trainer: score_distillation\nmodel_kwargs: {timestep_shift: 5.0, model_name: " << model
+        << "}\nreal_name: " << model << "\nfake_name: " << model
+        << "\ndata_path: " << folder_ / "prompts.txt"
+        << "\ndenoising_step_list: [1000, 500]\nwarp_denoising_step: true\n"
+           "num_frame_per_block: 3\nnum_training_frames: 9\nloss_frames: 6\ntimestep_shift: 5.0\n"
+           "mixed_precision: false\nimage_or_video_shape: [1, 6, 16, 4, 4]\nbatch_size: 2\n"
+           "ema_weight: 0.9\nema_start_step: 3\ndfake_gen_update_ratio: 2\nlog_iters: 1\nseed: 7\n"
+           "negative_prompt: bad\nmonarch_args: {enable: true}\n"
+        << more << "\n";
+  }
+  std::string arguments(const std::string& run, const std::string& more = "",
+                        int iterations = kIterations) const {
+    return "train --config '" + (folder_ / "dmd.yaml") + "' --logdir '" + (folder_ / run) +
+           "' --iterations " + std::to_string(iterations) + " " + more;
+  }
+  fs::path checkpoint(const std::string& run, int step) const {
+    return fs::path(folder_ / run) / ("checkpoint_model_00000" + std::to_string(step));
+  }
+  static std::string content(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Train, KilledAtAnyMomentItGoesOnToTheSameBits) {
+  const RunResult whole = run_monarch(arguments("whole"));
+  ASSERT_EQ(whole.exit_code, 0) << whole.output;
+  // Later and later after the start: while it loads, trains, or writes a checkpoint.
+  int kills = 0;
+  for (int delay = 10; delay <= 80; delay += 7) {
+    const RunResult run = run_monarch_and_signal(
+        arguments("killed", fs::exists(checkpoint("killed", 1)) ? "--resume" : ""),
+        [delay, asked = 0]() mutable { return ++asked > delay; }, SIGKILL);
+    if (run.exit_code != 0) ++kills;
+    if (fs::exists(checkpoint("killed", kIterations))) break;
+  }
+  EXPECT_GT(kills, 0);
+  run_monarch(arguments("killed", fs::exists(checkpoint("killed", 1)) ? "--resume" : ""));
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+    const std::string expected = content(checkpoint("whole", kIterations) / file);
+    ASSERT_FALSE(expected.empty());
+    EXPECT_TRUE(content(checkpoint("killed", kIterations) / file) == expected) << file;
+  }
+}
+
+TEST_F(Train, AFullDiskLosesNothing) {
+  ASSERT_EQ(run_monarch(arguments("run", "", 2)).exit_code, 0);
+  const RunResult full =
+      run_monarch(arguments("run", "--resume"), MONARCH_SOURCE_DIR, "ulimit -f 64");
+  EXPECT_EQ(full.exit_code, 1) << full.output;
+  EXPECT_NE(full.output.find("cannot write"), std::string::npos) << full.output;
+  EXPECT_FALSE(fs::exists(checkpoint("run", 3)));
+  const RunResult resumed = run_monarch(arguments("run", "--resume"));
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.output;
+  EXPECT_NE(resumed.output.find("checkpoint_model_000002 after 2 iterations"), std::string::npos);
+}
+
+TEST_F(Train, ItsCheckpointGenerates) {
+  ASSERT_EQ(run_monarch(arguments("run", "", 1)).exit_code, 0);
+  const RunResult made = run_monarch(
+      "generate --model '" + tiny_model() + "' --checkpoint '" + checkpoint("run", 1).string() +
+      "' --use_ema --prompt x --size 32x32 --frames 9 -o '" + (folder_ / "frames") + "'");
+  EXPECT_EQ(made.exit_code, 0) << made.output;
+}
+
+TEST_F(Train, SaysWhatIsWrong) {
+  const auto fails = [&](const std::string& arguments, const std::string& message) {
+    const RunResult run = run_monarch(arguments);
+    EXPECT_NE(run.exit_code, 0);
+    EXPECT_NE(run.output.find(message), std::string::npos) << run.output;
+  };
+  fails("train", "give either --config FILE.yaml, a recipe's configuration, or 'shapes'");
+  fails("train shapes", "shapes needs --stage");
+  fails("train --config nowhere.yaml", "nowhere.yaml");
+  write_config("lr_citric: 1");
+  fails(arguments("run"), "unknown key 'lr_citric' in dmd.yaml");
+  write_config("");
+  std::ofstream(folder_ / "prompts.txt") << "";
+  fails(arguments("run"), "has no prompts; give a text file with one prompt a line");
+  std::ofstream(folder_ / "prompts.txt") << "good\n\xff\n";
+  fails(arguments("run"), "UTF-8");
+}
+
+}  // namespace
+}  // namespace monarch::testing
