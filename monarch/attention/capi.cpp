@@ -133,11 +133,24 @@ Problem problem_of(const monarch_attention_args& args) {
        "; use one of MONARCH_PRESET_*");
 }
 
+Device device_of(const monarch_attention_args& args) {
+  switch (args.device) {
+    case MONARCH_DEVICE_CPU: return Device::kCpu;
+    case MONARCH_DEVICE_CUDA: return Device::kCuda;
+  }
+  fail(ErrorCode::kInvalidArgument, "[monarch_attention] device is ", static_cast<int>(args.device),
+       "; use one of MONARCH_DEVICE_*");
+}
+
 const Implementation& pick(const monarch_attention_args& args, const Problem& problem,
                            Direction direction) {
   const DType dtype = dtype_of(args.q.dtype, "q");
-  if (args.implementation == nullptr) return choose(problem, dtype, direction);
+  const Device device = device_of(args);
+  if (args.implementation == nullptr) return choose(problem, dtype, direction, device);
   const Implementation& wanted = implementation(args.implementation);
+  MONARCH_CHECK(wanted.device() == device, "[monarch_attention] ", wanted.name(), " works on ",
+                wanted.device() == Device::kCuda ? "a GPU" : "the CPU",
+                ", and args.device says otherwise; set it to where the tensors lie");
   const std::string refusal = wanted.refusal(problem, dtype, direction);
   MONARCH_CHECK_CODE(refusal.empty(), kUnsupported, "[monarch_attention] ", refusal);
   return wanted;
@@ -199,8 +212,12 @@ monarch_status monarch_attention_forward(const monarch_attention_args* args) {
   return guarded([&] {
     const monarch_attention_args own = complete(args);
     const Problem problem = problem_of(own);
-    const ForwardTensors tensors{read_only(view(own.q, "q")), read_only(view(own.k, "k")),
-                                 read_only(view(own.v, "v")), view(own.out, "out"), own.lse};
+    const ForwardTensors tensors{read_only(view(own.q, "q")),
+                                 read_only(view(own.k, "k")),
+                                 read_only(view(own.v, "v")),
+                                 view(own.out, "out"),
+                                 own.lse,
+                                 own.stream};
     pick(own, problem, Direction::kForward)
         .forward(problem, tensors, own.num_threads, workspace(own));
   });
@@ -218,7 +235,8 @@ monarch_status monarch_attention_backward(const monarch_attention_args* args) {
                                   view(own.grad_q, "grad_q"),
                                   view(own.grad_k, "grad_k"),
                                   view(own.grad_v, "grad_v"),
-                                  own.lse};
+                                  own.lse,
+                                  own.stream};
     pick(own, problem, Direction::kBackward)
         .backward(problem, tensors, own.num_threads, workspace(own));
   });
@@ -231,6 +249,10 @@ monarch_status monarch_attention_write_cache(const monarch_attention_args* args,
     const monarch_attention_args own = complete(args);
     MONARCH_CHECK(new_tokens != nullptr && cache != nullptr,
                   "[monarch_attention] new_tokens or cache is a null pointer");
+    MONARCH_CHECK_CODE(
+        device_of(own) == Device::kCpu, kUnsupported,
+        "[monarch_attention] the cache write works on host memory; leave args.device "
+        "at MONARCH_DEVICE_CPU for it");
     const Problem problem = problem_of(own);
     std::visit([](const auto& p) { validate(p); }, problem);
     const auto* monarch = std::get_if<MonarchProblem>(&problem);

@@ -51,6 +51,11 @@ typedef enum monarch_preset MONARCH_ENUM_OF_INT {
   MONARCH_PRESET_VMONARCH = 2
 } monarch_preset;
 
+typedef enum monarch_device MONARCH_ENUM_OF_INT {
+  MONARCH_DEVICE_CPU = 0,
+  MONARCH_DEVICE_CUDA = 1 /* the calling thread's current device */
+} monarch_device;
+
 typedef struct monarch_tensor {
   void* data;
   monarch_dtype dtype;
@@ -97,9 +102,13 @@ typedef struct monarch_attention_args {
   monarch_tensor grad_q;
   monarch_tensor grad_k;
   monarch_tensor grad_v;
+  /* where operands, lse and workspace lie. On MONARCH_DEVICE_CUDA forward and backward queue their
+   * kernels on the stream and return: they neither wait nor allocate */
+  monarch_device device;
+  void* stream; /* cudaStream_t; NULL: the default stream */
 } monarch_attention_args;
 
-/* Defaults: monarchrt, one of everything, one thread, no tensors. */
+/* Defaults: monarchrt, one of everything, the CPU, one thread, no tensors. */
 void monarch_attention_args_init(monarch_attention_args* args);
 
 /* A row-major tensor. */
@@ -118,7 +127,7 @@ monarch_status monarch_attention_forward(const monarch_attention_args* args);
 monarch_status monarch_attention_backward(const monarch_attention_args* args);
 
 /* Writes new keys or values (token order) into a cache (block order) at positions start.., in
- * place. */
+ * place. Host memory alone. */
 monarch_status monarch_attention_write_cache(const monarch_attention_args* args,
                                              const monarch_tensor* new_tokens, int64_t start,
                                              const monarch_tensor* cache);

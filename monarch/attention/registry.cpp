@@ -13,6 +13,7 @@
 #include "monarch/attention/cpu/operand.h"
 #include "monarch/attention/cpu/vmonarch_backward.h"
 #include "monarch/attention/cpu/vmonarch_forward.h"
+#include "monarch/attention/cuda/implementation.h"
 #include "monarch/attention/reference/dense.h"
 #include "monarch/attention/reference/monarch_backward.h"
 #include "monarch/attention/reference/monarch_forward.h"
@@ -196,7 +197,9 @@ class Cpu final : public Implementation {
 
 }  // namespace
 
-std::vector<const Implementation*> implementations() {
+std::vector<const Implementation*> implementations(Device device) {
+  static const cuda::CudaImplementation cuda_implementation;
+  if (device == Device::kCuda) return {&cuda_implementation};
   static const Reference reference;
   static const std::array<Cpu, 5> cpus{Cpu(cpu::Isa::kGeneric), Cpu(cpu::Isa::kAvx2),
                                        Cpu(cpu::Isa::kAvx512), Cpu(cpu::Isa::kAvx512Bf16),
@@ -217,19 +220,25 @@ std::vector<const Implementation*> implementations() {
 
 const Implementation& implementation(std::string_view name) {
   std::string names;
-  for (const Implementation* candidate : implementations()) {
-    if (candidate->name() == name) return *candidate;
-    names += (names.empty() ? "" : ", ") + std::string(candidate->name());
+  for (const Device device : {Device::kCpu, Device::kCuda}) {
+    for (const Implementation* candidate : implementations(device)) {
+      if (candidate->name() == name) return *candidate;
+      names += (names.empty() ? "" : ", ") + std::string(candidate->name());
+    }
   }
   fail(ErrorCode::kInvalidArgument, "[monarch_attention] there is no implementation '", name,
        "'; use one of: ", names);
 }
 
-const Implementation& choose(const Problem& problem, DType dtype, Direction direction) {
-  for (const Implementation* candidate : implementations()) {
-    if (candidate->refusal(problem, dtype, direction).empty()) return *candidate;
+const Implementation& choose(const Problem& problem, DType dtype, Direction direction,
+                             Device device) {
+  std::string reasons;
+  for (const Implementation* candidate : implementations(device)) {
+    const std::string refusal = candidate->refusal(problem, dtype, direction);
+    if (refusal.empty()) return *candidate;
+    reasons += (reasons.empty() ? "" : "; ") + refusal;
   }
-  fail(ErrorCode::kInternal, "[monarch_attention] even the reference refuses the problem");
+  fail(ErrorCode::kUnsupported, "[monarch_attention] ", reasons);
 }
 
 }  // namespace monarch::attention

@@ -73,6 +73,27 @@ TEST(Registry, ChoosesTheFastestThatCan) {
   EXPECT_THROW(choose(refined, DType::kF32), Error);
 }
 
+TEST(Registry, GivesAGpuWhatWorksThere) {
+  const std::vector<const Implementation*> all = implementations(Device::kCuda);
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0], &implementation("cuda-sm80"));
+  EXPECT_EQ(all[0]->device(), Device::kCuda);
+  EXPECT_EQ(all[0]->refusal(kMonarch, DType::kF32, Direction::kForward),
+            "cuda-sm80 takes BF16 or F16, not F32");
+  for (const Problem& problem : {Problem(kDense), Problem(kVMonarch)}) {
+    EXPECT_EQ(all[0]->refusal(problem, DType::kBF16, Direction::kBackward),
+              "cuda-sm80 has kernels for monarchrt alone");
+  }
+  try {
+    choose(kDense, DType::kF16, Direction::kForward, Device::kCuda);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_STREQ(error.what(), "[monarch_attention] cuda-sm80 has kernels for monarchrt alone");
+  }
+  for (const Implementation* cpu : implementations()) EXPECT_EQ(cpu->device(), Device::kCpu);
+}
+
 TEST(Registry, ObeysTheEnvironmentAndNamesWhatThereIs) {
   setenv("MONARCH_ISA", "generic", 1);
   EXPECT_EQ(choose(kMonarch, DType::kF32).name(), "cpu-generic");
@@ -85,7 +106,7 @@ TEST(Registry, ObeysTheEnvironmentAndNamesWhatThereIs) {
     EXPECT_TRUE(
         std::string(error.what())
             .starts_with("[monarch_attention] there is no implementation 'cuda'; use one of: "));
-    EXPECT_TRUE(std::string(error.what()).ends_with("cpu-generic, reference"));
+    EXPECT_TRUE(std::string(error.what()).ends_with("cpu-generic, reference, cuda-sm80"));
   }
 }
 
