@@ -62,6 +62,11 @@ struct StepArgs {
   Operand out;                 // with lse
   const float* lse = nullptr;  // [B, H, lse_stride] natural, where K is not all rows; or null
   std::int64_t lse_stride = 0;
+  // Queries and what their softmaxes give, packed when fresh for the rows that follow; or null.
+  float* q_cols = nullptr;        // [P, I, D] q~
+  float* g_cols = nullptr;        // [P, I, D] G
+  float* query_lse = nullptr;     // [P, padded I] in base 2
+  float* mean = nullptr;          // [P, padded I] G·O
   std::int64_t zero_tokens = 0;   // tokens before this one have no gradient of O
   bool entropy_gradient = false;  // else cL is a constant
   bool fresh = false;             // dq is written for the first time

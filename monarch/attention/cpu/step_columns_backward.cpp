@@ -130,7 +130,7 @@ void softmax_gradients(const StepArgs& args, const Scratch& scratch, std::int64_
   }
 }
 
-void column(const StepArgs& args, const Scratch& scratch, std::int64_t j) {
+void column(const StepArgs& args, Scratch scratch, std::int64_t j) {
   const std::int64_t width = packed_width(args.head_dim);
   const std::int64_t depth = round_up(args.head_dim, 4);
   const std::int64_t all = padded_columns(static_cast<int>(args.queries));
@@ -144,11 +144,19 @@ void column(const StepArgs& args, const Scratch& scratch, std::int64_t j) {
   float* da_l = several ? scratch.da_l : a_l;
   float* dy = several ? scratch.dy : y;
 
-  if (args.last) {
-    load_gradients(args, scratch, j);
-    transpose(scratch.g, width, args.queries, all, depth, scratch.g_t, all);
+  const std::int64_t queries = args.queries * width;
+  const bool packed = args.q_cols != nullptr;
+  if (packed) {
+    scratch.q = args.q_cols + j * queries;
+    scratch.g = args.g_cols + j * queries;
+    scratch.lse = args.query_lse + j * all;
+    scratch.mean = args.mean + j * all;
   }
-  load_column(args, args.q, j, args.scale_log2, scratch.q);
+  if (!packed || args.fresh) {
+    if (args.last) load_gradients(args, scratch, j);
+    load_column(args, args.q, j, args.scale_log2, scratch.q);
+  }
+  if (args.last) transpose(scratch.g, width, args.queries, all, depth, scratch.g_t, all);
   transpose(scratch.q, width, args.queries, all, depth, scratch.q_t, all);
   for (std::int64_t k = 0; k < args.rows; ++k) scratch.dc_l[k] = scratch.delta[k] = 0.0F;
   for (std::int64_t at = 0; at < (args.queries > args.rows ? args.queries : args.rows); ++at)
@@ -158,9 +166,14 @@ void column(const StepArgs& args, const Scratch& scratch, std::int64_t j) {
   Streams next(a_l + args.rows * width, sources + args.rows * width);
   Ahead ahead;
   if (j + 1 < args.cols) {
-    add_column(args, args.q, j + 1, ahead);
-    if (args.last) add_column(args, args.grad_out, j + 1, ahead);
-    if (args.lse != nullptr) add_column(args, args.out, j + 1, ahead);
+    if (packed && !args.fresh) {
+      ahead.add(scratch.q + queries, queries);
+      ahead.add(scratch.g + queries, queries);
+    } else {
+      add_column(args, args.q, j + 1, ahead);
+      if (args.last) add_column(args, args.grad_out, j + 1, ahead);
+      if (args.lse != nullptr) add_column(args, args.out, j + 1, ahead);
+    }
     ahead.spread((2 * args.rows * all + (2 * args.rows + args.queries) * width) / kLanes / 24);
   }
   for (std::int64_t first = 0; first < args.queries; first += tile) {

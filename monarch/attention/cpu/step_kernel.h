@@ -28,9 +28,10 @@ MONARCH_INLINE StepArgs of_unit(const StepArgs& all, std::int64_t unit) {
   }
   args.q_tokens += which % all.num_blocks * all.queries * all.cols;
   if (args.lse != nullptr) args.lse += (batch * all.num_heads + head) * all.lse_stride;
-  for (float** array : {&args.a_r, &args.c_r, &args.a_l, &args.c_l, &args.y, &args.row_lse,
-                        &args.log_r, &args.next_a_r, &args.next_c_r, &args.da_r, &args.dc_r,
-                        &args.delta, &args.dq, &args.dk, &args.dv}) {
+  for (float** array :
+       {&args.a_r, &args.c_r, &args.a_l, &args.c_l, &args.y, &args.row_lse, &args.log_r,
+        &args.next_a_r, &args.next_c_r, &args.da_r, &args.dc_r, &args.delta, &args.dq, &args.dk,
+        &args.dv, &args.q_cols, &args.g_cols, &args.query_lse, &args.mean}) {
     if (*array != nullptr) *array += unit * all.unit_stride;
   }
   return args;

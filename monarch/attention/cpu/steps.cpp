@@ -66,6 +66,8 @@ Steps::Steps(const Kernels& kernels, const StepArgs& shape, std::int64_t all_row
   // would take as much memory as all else.
   keeps_log_r_ = backward_ && num_iters == 1 && shape.keys <= kernels.step_key_tile() &&
                  shape.cols <= kernels.gradient_query_tile();
+  // Where rows come some at a time, each time meets the same queries.
+  packs_queries_ = backward_ && num_iters == 1 && shape.rows < all_rows;
   thread_floats_ = kernels.step_workspace(shape, backward_);
 
   const std::int64_t width = row_floats(shape.head_dim);
@@ -83,6 +85,13 @@ Steps::Steps(const Kernels& kernels, const StepArgs& shape, std::int64_t all_row
     }
     take(delta_, cells);
     take(dq_, shape.queries * shape.cols * width);
+    if (packs_queries_) {
+      for (std::int64_t* rows : {&q_cols_, &g_cols_})
+        take(*rows, shape.queries * shape.cols * width);
+      for (std::int64_t* sums : {&query_lse_, &mean_}) {
+        take(*sums, kernels.step_padded(shape.queries) * shape.cols);
+      }
+    }
     if (!stores_keys_) {
       take(dk_, all_rows * shape.keys * width);
       take(dv_, all_rows * shape.keys * width);
@@ -160,6 +169,12 @@ void Steps::backward(const ParallelLoop& loop, int num_threads, StepArgs args, s
   args.dc_r = num_iters_ > 1 ? arrays + dc_r_ : nullptr;
   args.delta = arrays + delta_;
   args.dq = arrays + dq_;
+  if (packs_queries_) {
+    args.q_cols = arrays + q_cols_;
+    args.g_cols = arrays + g_cols_;
+    args.query_lse = arrays + query_lse_;
+    args.mean = arrays + mean_;
+  }
   args.dk = stores_keys_ ? nullptr : arrays + dk_ + offset;
   args.dv = stores_keys_ ? nullptr : arrays + dv_ + offset;
   for (std::int64_t iteration = 0; iteration < num_iters_; ++iteration) {

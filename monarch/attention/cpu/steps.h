@@ -67,6 +67,7 @@ class Steps {
   bool backward_;
   bool keeps_log_r_ = false;
   bool stores_keys_ = false;
+  bool packs_queries_ = false;
   std::int64_t row_run_ = 1;
   std::int64_t row_tiles_ = 1;
   std::int64_t grid_ = 1;
@@ -76,6 +77,7 @@ class Steps {
   // Offsets of the arrays. a_l to next_c_r exist once an iteration, each iteration's `iteration_`
   // after those of the one before.
   std::int64_t y_ = 0, da_r_ = 0, dc_r_ = 0, delta_ = 0, dq_ = 0, dk_ = 0, dv_ = 0;
+  std::int64_t q_cols_ = 0, g_cols_ = 0, query_lse_ = 0, mean_ = 0;
   std::int64_t a_l_ = 0, c_l_ = 0, row_lse_ = 0, log_r_ = 0, next_a_r_ = 0, next_c_r_ = 0;
   std::int64_t iteration_ = 0;
 };
