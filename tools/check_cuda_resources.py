@@ -22,7 +22,8 @@ TABLE = ROOT / "tools" / "cuda_resources.txt"
 ARCHITECTURES = ("sm_80", "sm_90a")
 # One element type and head_dim of each kernel: the largest.
 SOURCES = ("monarch/attention/cuda/sm80/monarch_backward_bf16_128.cu",
-           "monarch/attention/cuda/sm80/monarch_forward_bf16_128.cu")
+           "monarch/attention/cuda/sm80/monarch_forward_bf16_128.cu",
+           "monarch/attention/cuda/sm80/vmonarch_forward_bf16_128.cu")
 FIGURES = ("registers", "stack", "spill_stores", "spill_loads", "shared")
 
 
@@ -33,12 +34,12 @@ def find_nvcc() -> str | None:
 
 
 def short_name(mangled: str) -> str:
-    """monarch_forward<Bf16, 128, 2> from its mangled name; enough for templates over types and integers."""
+    """monarch_forward<Bf16, 128, 2> from its mangled name; enough for templates over our types, integers and enums."""
     name, rest = "", mangled.removeprefix("_ZN")
     while found := re.match(r"\d+", rest):
         end = found.end() + int(found.group())
         name, rest = rest[found.end():end], rest[end:]
-    arguments = re.findall(r"\d+(Bf16|F16)E|Li(\d+)E", rest)
+    arguments = re.findall(r"\d+(Bf16|F16)E|L(?:i|N\w*?(?:FlashKind|ColumnPass)E)(\d+)E", rest)
     return f"{name}<{', '.join(a or b for a, b in arguments)}>"
 
 

@@ -5,6 +5,7 @@
 #include "monarch/attention/cuda/sm80/dispatch.h"
 #include "monarch/attention/cuda/sm80/monarch_backward_launch.h"
 #include "monarch/attention/cuda/sm80/monarch_forward_launch.h"
+#include "monarch/attention/cuda/sm80/vmonarch_forward_launch.h"
 #include "monarch/base/error.h"
 
 namespace monarch::attention::cuda {
@@ -31,8 +32,14 @@ void launch_monarch_forward(const MonarchForwardArgs& args, DType dtype, Stream 
 }
 
 void launch_monarch_backward(const MonarchBackwardArgs& args, DType dtype, Stream stream) {
-  sm80::dispatch_head_dim(args.forward, dtype, [&]<typename T, int kHeadDim>() {
+  sm80::dispatch_head_dim(args.forward.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
     sm80::launch_backward<T, kHeadDim>(args, stream);
+  });
+}
+
+void launch_vmonarch_forward(const VMonarchForwardArgs& args, DType dtype, Stream stream) {
+  sm80::dispatch_head_dim(args.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
+    sm80::launch_vmonarch<T, kHeadDim>(args, stream);
   });
 }
 

@@ -43,20 +43,20 @@ std::size_t MonarchBackwardPlan::workspace_bytes() const {
 std::vector<MonarchBackwardArgs> MonarchBackwardPlan::launches(
     const MonarchBackwardTensors& tensors, Workspace workspace) const {
   const MonarchProblem& p = problem_;
-  const DType dtype = tensors.q.dtype;
+  const Sizes sizes{p.batch, p.num_heads, p.head_dim, tensors.q.dtype};
   MONARCH_CHECK(tensors.lse != nullptr,
                 "[monarch_attention] the backward needs the forward's lse; pass one to its run()");
   check_workspace(workspace, workspace_bytes());
   MonarchBackwardArgs args = geometry_;
   MonarchForwardArgs& forward = args.forward;
-  forward.q = operand(tensors.q, "q", dtype, p.q_tokens(), p);
-  forward.k = operand(tensors.k, "k", dtype, p.kv_tokens(), p);
-  forward.v = operand(tensors.v, "v", dtype, p.kv_tokens(), p);
-  args.out = operand(tensors.out, "out", dtype, p.q_tokens(), p);
-  args.grad_out = operand(tensors.grad_out, "grad_out", dtype, p.q_tokens(), p);
-  args.grad_q = result(tensors.grad_q, "grad_q", dtype, p.q_tokens(), p);
-  args.grad_k = result(tensors.grad_k, "grad_k", dtype, p.kv_tokens(), p);
-  args.grad_v = result(tensors.grad_v, "grad_v", dtype, p.kv_tokens(), p);
+  forward.q = operand(tensors.q, "q", p.q_tokens(), sizes);
+  forward.k = operand(tensors.k, "k", p.kv_tokens(), sizes);
+  forward.v = operand(tensors.v, "v", p.kv_tokens(), sizes);
+  args.out = operand(tensors.out, "out", p.q_tokens(), sizes);
+  args.grad_out = operand(tensors.grad_out, "grad_out", p.q_tokens(), sizes);
+  args.grad_q = result(tensors.grad_q, "grad_q", p.q_tokens(), sizes);
+  args.grad_k = result(tensors.grad_k, "grad_k", p.kv_tokens(), sizes);
+  args.grad_v = result(tensors.grad_v, "grad_v", p.kv_tokens(), sizes);
   args.lse = tensors.lse;
 
   const std::int64_t sums = std::int64_t{args.units} * args.columns * args.kv_rows;

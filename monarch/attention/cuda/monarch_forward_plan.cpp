@@ -67,10 +67,11 @@ MonarchForwardArgs MonarchForwardPlan::args(const ConstTensorView& q, const Cons
                                             float* lse, Workspace workspace) const {
   MonarchForwardArgs args = geometry_;
   const MonarchProblem& p = problem_;
-  args.q = operand(q, "q", q.dtype, p.q_tokens(), p);
-  args.k = operand(k, "k", q.dtype, p.kv_tokens(), p);
-  args.v = operand(v, "v", q.dtype, p.kv_tokens(), p);
-  args.out = result(out, "out", q.dtype, p.q_tokens(), p);
+  const Sizes sizes{p.batch, p.num_heads, p.head_dim, q.dtype};
+  args.q = operand(q, "q", p.q_tokens(), sizes);
+  args.k = operand(k, "k", p.kv_tokens(), sizes);
+  args.v = operand(v, "v", p.kv_tokens(), sizes);
+  args.out = result(out, "out", p.q_tokens(), sizes);
   args.lse = lse;
   const std::size_t needed = workspace_bytes();
   if (needed == 0) return args;

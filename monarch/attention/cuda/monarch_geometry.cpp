@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <limits>
 #include <numbers>
 
 #include "monarch/attention/cuda/sm80/tiles.h"
@@ -12,59 +11,14 @@ namespace monarch::attention::cuda {
 namespace {
 
 constexpr std::string_view kRoom = "[monarch_attention] ";
-constexpr std::int64_t kMaxInt = std::numeric_limits<int>::max();
 
 }  // namespace
-
-int narrow(std::int64_t value, std::string_view what) {
-  MONARCH_CHECK_CODE(value <= kMaxInt, kUnsupported, kRoom, "the CUDA kernels count ", what,
-                     " up to 2^31 - 1; got ", value);
-  return static_cast<int>(value);
-}
-
-Operand<const std::uint16_t> operand(const ConstTensorView& tensor, std::string_view name,
-                                     DType dtype, std::int64_t tokens,
-                                     const MonarchProblem& problem) {
-  check_tensor(tensor, name, problem.batch, tokens, problem.num_heads, problem.head_dim);
-  MONARCH_CHECK_CODE(tensor.dtype == DType::kBF16 || tensor.dtype == DType::kF16, kUnsupported,
-                     kRoom, name, " has dtype ", dtype_name(tensor.dtype),
-                     "; the CUDA kernels take BF16 or F16");
-  MONARCH_CHECK(tensor.dtype == dtype, kRoom, name, " has dtype ", dtype_name(tensor.dtype),
-                " while q has ", dtype_name(dtype), "; the CUDA kernels take one dtype for all");
-  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data);
-  MONARCH_CHECK(address % 16 == 0, kRoom, name, " begins ", address % 16,
-                " bytes past a multiple of 16; the CUDA kernels copy 16 bytes at a time");
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    MONARCH_CHECK(tensor.strides[axis] % 8 == 0, kRoom, name, " has strides ",
-                  shape_string(tensor.strides),
-                  "; the CUDA kernels need multiples of 8 elements: make it contiguous");
-  }
-  return {static_cast<const std::uint16_t*>(tensor.data), tensor.strides[0], tensor.strides[1],
-          tensor.strides[2]};
-}
-
-Operand<std::uint16_t> result(const TensorView& tensor, std::string_view name, DType dtype,
-                              std::int64_t tokens, const MonarchProblem& problem) {
-  const Operand<const std::uint16_t> checked =
-      operand(read_only(tensor), name, dtype, tokens, problem);
-  return {static_cast<std::uint16_t*>(tensor.data), checked.batch_stride, checked.token_stride,
-          checked.head_stride};
-}
-
-void check_workspace(const Workspace& workspace, std::size_t needed) {
-  const std::size_t bytes = workspace.data == nullptr ? 0 : workspace.bytes;
-  MONARCH_CHECK(bytes >= needed, kRoom, "the workspace has ", bytes, " bytes; this plan needs ",
-                needed);
-}
 
 MonarchForwardArgs monarch_geometry(const MonarchProblem& problem) {
   validate(problem);
   MONARCH_CHECK_CODE(problem.num_iters == 1, kUnsupported, kRoom,
                      "the fused CUDA kernel does one refinement step; got num_iters ",
                      problem.num_iters);
-  MONARCH_CHECK_CODE(problem.head_dim % 8 == 0 && problem.head_dim <= 128, kUnsupported, kRoom,
-                     "head_dim is ", problem.head_dim,
-                     "; the CUDA kernels take multiples of 8 up to 128");
   const BlockLayout layout = problem.layout();
   MonarchForwardArgs g;
   narrow(std::max(problem.q_tokens(), problem.kv_tokens()) +
@@ -73,7 +27,7 @@ MonarchForwardArgs monarch_geometry(const MonarchProblem& problem) {
   g.batch = narrow(problem.batch, "batches");
   g.num_heads = narrow(problem.num_heads, "heads");
   g.head_dim = static_cast<int>(problem.head_dim);
-  g.padded_head_dim = g.head_dim <= 64 ? 64 : g.head_dim <= 96 ? 96 : 128;
+  g.padded_head_dim = padded_head_dim(problem.head_dim);
   g.q_tokens = static_cast<int>(problem.q_tokens());
   g.scale_log2 = static_cast<float>(problem.scale() * std::numbers::log2e);
   g.height = static_cast<int>(problem.height);

@@ -26,4 +26,9 @@ void launch_monarch_backward(const MonarchBackwardArgs& /*args*/, DType /*dtype*
   refuse();
 }
 
+void launch_vmonarch_forward(const VMonarchForwardArgs& /*args*/, DType /*dtype*/,
+                             Stream /*stream*/) {
+  refuse();
+}
+
 }  // namespace monarch::attention::cuda

@@ -3,6 +3,7 @@
 
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
+#include "monarch/attention/cuda/vmonarch_forward_args.h"
 #include "monarch/base/dtype.h"
 
 namespace monarch::attention::test {
@@ -10,5 +11,6 @@ namespace monarch::attention::test {
 // `backwards`: thread blocks in the opposite order.
 void emulate(const cuda::MonarchForwardArgs& args, DType dtype, bool backwards = false);
 void emulate(const cuda::MonarchBackwardArgs& args, DType dtype, bool backwards = false);
+void emulate(const cuda::VMonarchForwardArgs& args, DType dtype, bool backwards = false);
 
 }  // namespace monarch::attention::test

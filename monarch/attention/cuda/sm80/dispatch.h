@@ -9,10 +9,10 @@ namespace monarch::attention::cuda::sm80 {
 
 // Calls launch.template operator()<T, padded_head_dim>().
 template <typename Launch>
-void dispatch_head_dim(const MonarchForwardArgs& args, DType dtype, const Launch& launch) {
+void dispatch_head_dim(int padded_head_dim, DType dtype, const Launch& launch) {
   const auto with = [&]<typename T>() {
-    if (args.padded_head_dim == 64) return launch.template operator()<T, 64>();
-    if (args.padded_head_dim == 96) return launch.template operator()<T, 96>();
+    if (padded_head_dim == 64) return launch.template operator()<T, 64>();
+    if (padded_head_dim == 96) return launch.template operator()<T, 96>();
     return launch.template operator()<T, 128>();
   };
   if (dtype == DType::kBF16) return with.template operator()<Bf16>();
@@ -22,7 +22,7 @@ void dispatch_head_dim(const MonarchForwardArgs& args, DType dtype, const Launch
 // Calls launch.template operator()<T, padded_head_dim, row_fragments>().
 template <typename Launch>
 void dispatch_monarch_forward(const MonarchForwardArgs& args, DType dtype, const Launch& launch) {
-  dispatch_head_dim(args, dtype, [&]<typename T, int kHeadDim>() {
+  dispatch_head_dim(args.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
     if (args.row_fragments == 1) return launch.template operator()<T, kHeadDim, 1>();
     return launch.template operator()<T, kHeadDim, 2>();
   });

@@ -4,7 +4,7 @@
 
 #include <cuda_runtime.h>
 
-#include "monarch/attention/cuda/common/check.h"
+#include "monarch/attention/cuda/common/queue.h"
 #include "monarch/attention/cuda/sm80/gradient_pair.cuh"
 #include "monarch/attention/cuda/sm80/monarch_backward.cuh"
 #include "monarch/attention/cuda/sm80/monarch_backward_launch.h"
@@ -31,20 +31,15 @@ template <typename T, int kHeadDim>
 void launch_backward(const MonarchBackwardArgs& args, Stream stream) {
   const MonarchForwardArgs& forward = args.forward;
   const std::int64_t tiles = std::int64_t{args.units} * forward.column_tiles * forward.num_groups;
-  const auto queue = [&](auto* kernel, const LaunchShape& shape) {
-    check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(shape.shared_bytes)),
-                 shape);
-    kernel<<<static_cast<unsigned>(shape.blocks), kThreads, shape.shared_bytes,
-             static_cast<cudaStream_t>(stream)>>>(args);
-    check_launch(cudaGetLastError(), shape);
-  };
-  queue(monarch_backward<T, kHeadDim>, {"monarch_backward", tiles, kThreads, forward.shared.bytes});
-  queue(monarch_key_gradients<T, kHeadDim>,
+  queue(monarch_backward<T, kHeadDim>, args,
+        {"monarch_backward", tiles, kThreads, forward.shared.bytes}, stream);
+  queue(monarch_key_gradients<T, kHeadDim>, args,
         {"monarch_key_gradients", std::int64_t{args.units} * args.kv_rows * args.col_parts,
-         kThreads, args.shared.bytes});
-  queue(monarch_query_gradients<T, kHeadDim>,
-        {"monarch_query_gradients", tiles * forward.block_rows, kThreads, args.shared.bytes});
+         kThreads, args.shared.bytes},
+        stream);
+  queue(monarch_query_gradients<T, kHeadDim>, args,
+        {"monarch_query_gradients", tiles * forward.block_rows, kThreads, args.shared.bytes},
+        stream);
 }
 
 }  // namespace monarch::attention::cuda::sm80

@@ -4,7 +4,7 @@
 
 #include <cuda_runtime.h>
 
-#include "monarch/attention/cuda/common/check.h"
+#include "monarch/attention/cuda/common/queue.h"
 #include "monarch/attention/cuda/sm80/merge_splits.cuh"
 #include "monarch/attention/cuda/sm80/monarch_forward.cuh"
 #include "monarch/attention/cuda/sm80/monarch_forward_launch.h"
@@ -26,20 +26,12 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T, int kHeadDim, int kRowFragments>
 void launch(const MonarchForwardArgs& args, Stream stream) {
-  const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  const auto kernel = monarch_forward<T, kHeadDim, kRowFragments>;
-  const LaunchShape shape{"monarch_forward", args.num_blocks, kThreads, args.shared.bytes};
-  check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(args.shared.bytes)),
-               shape);
-  kernel<<<static_cast<unsigned>(args.num_blocks), kThreads, args.shared.bytes, cuda_stream>>>(
-      args);
-  check_launch(cudaGetLastError(), shape);
+  queue(monarch_forward<T, kHeadDim, kRowFragments>, args,
+        {"monarch_forward", args.num_blocks, kThreads, args.shared.bytes}, stream);
   if (args.num_splits == 1) return;
   const std::int64_t rows = std::int64_t{args.batch} * args.num_heads * args.q_tokens;
-  const std::int64_t blocks = (rows + kWarps - 1) / kWarps;
-  merge_monarch_splits<T><<<static_cast<unsigned>(blocks), kThreads, 0, cuda_stream>>>(args);
-  check_launch(cudaGetLastError(), {"merge_monarch_splits", blocks, kThreads, 0});
+  queue(merge_monarch_splits<T>, args,
+        {"merge_monarch_splits", (rows + kWarps - 1) / kWarps, kThreads, 0}, stream);
 }
 
 }  // namespace monarch::attention::cuda::sm80
