@@ -5,6 +5,7 @@
 #include "monarch/attention/cuda/sm80/dispatch.h"
 #include "monarch/attention/cuda/sm80/monarch_backward_launch.h"
 #include "monarch/attention/cuda/sm80/monarch_forward_launch.h"
+#include "monarch/attention/cuda/sm80/norm_rope_launch.h"
 #include "monarch/attention/cuda/sm80/vmonarch_forward_launch.h"
 #include "monarch/base/error.h"
 
@@ -41,6 +42,10 @@ void launch_vmonarch_forward(const VMonarchForwardArgs& args, DType dtype, Strea
   sm80::dispatch_head_dim(args.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
     sm80::launch_vmonarch<T, kHeadDim>(args, stream);
   });
+}
+
+void launch_norm_rope(const NormRopeArgs& args, DType dtype, Stream stream) {
+  sm80::launch_norm_rope(args, dtype, stream);
 }
 
 }  // namespace monarch::attention::cuda

@@ -5,6 +5,7 @@
 #include "monarch/attention/cuda/device_limits.h"
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
+#include "monarch/attention/cuda/norm_rope_args.h"
 #include "monarch/attention/cuda/vmonarch_forward_args.h"
 #include "monarch/base/dtype.h"
 
@@ -17,5 +18,7 @@ void launch_monarch_forward(const MonarchForwardArgs& args, DType dtype, Stream 
 void launch_monarch_backward(const MonarchBackwardArgs& args, DType dtype, Stream stream);
 
 void launch_vmonarch_forward(const VMonarchForwardArgs& args, DType dtype, Stream stream);
+
+void launch_norm_rope(const NormRopeArgs& args, DType dtype, Stream stream);
 
 }  // namespace monarch::attention::cuda

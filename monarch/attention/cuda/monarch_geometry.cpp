@@ -8,11 +8,6 @@
 #include "monarch/attention/cuda/sm80/tiles.h"
 
 namespace monarch::attention::cuda {
-namespace {
-
-constexpr std::string_view kRoom = "[monarch_attention] ";
-
-}  // namespace
 
 MonarchForwardArgs monarch_geometry(const MonarchProblem& problem) {
   validate(problem);

@@ -6,7 +6,6 @@
 namespace monarch::attention::cuda {
 namespace {
 
-constexpr std::string_view kRoom = "[monarch_attention] ";
 constexpr std::int64_t kMaxInt = std::numeric_limits<int>::max();
 
 }  // namespace

@@ -10,6 +10,8 @@
 
 namespace monarch::attention::cuda {
 
+inline constexpr std::string_view kRoom = "[monarch_attention] ";  // how every message starts
+
 // Device memory.
 struct Workspace {
   void* data = nullptr;

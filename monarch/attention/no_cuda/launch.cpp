@@ -31,4 +31,8 @@ void launch_vmonarch_forward(const VMonarchForwardArgs& /*args*/, DType /*dtype*
   refuse();
 }
 
+void launch_norm_rope(const NormRopeArgs& /*args*/, DType /*dtype*/, Stream /*stream*/) {
+  refuse();
+}
+
 }  // namespace monarch::attention::cuda

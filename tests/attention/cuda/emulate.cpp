@@ -7,6 +7,7 @@
 #include "monarch/attention/cuda/sm80/merge_splits.cuh"
 #include "monarch/attention/cuda/sm80/monarch_backward.cuh"
 #include "monarch/attention/cuda/sm80/monarch_forward.cuh"
+#include "monarch/attention/cuda/sm80/norm_rope.cuh"
 #include "monarch/attention/cuda/sm80/vmonarch_columns.cuh"
 
 namespace monarch::attention::test {
@@ -55,6 +56,17 @@ void emulate(const cuda::VMonarchForwardArgs& args, DType dtype, bool backwards)
           launch({column_blocks(pass), kThreads, 0, backwards},
                  [&] { VMonarchColumns<T, kHeadDim, kPass>(pass).run(); });
         });
+  });
+}
+
+void emulate(const cuda::NormRopeArgs& args, DType dtype) {
+  using cuda::sm80::NormRope;
+  launch({args.num_blocks, cuda::sm80::kNormThreads, cuda::sm80::kNormSharedBytes}, [&] {
+    if (dtype == DType::kBF16) {
+      NormRope<cuda::Bf16>(args).run();
+    } else {
+      NormRope<cuda::F16>(args).run();
+    }
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
+#include "monarch/attention/cuda/norm_rope_args.h"
 #include "monarch/attention/cuda/vmonarch_forward_args.h"
 #include "monarch/base/dtype.h"
 
@@ -12,5 +13,7 @@ namespace monarch::attention::test {
 void emulate(const cuda::MonarchForwardArgs& args, DType dtype, bool backwards = false);
 void emulate(const cuda::MonarchBackwardArgs& args, DType dtype, bool backwards = false);
 void emulate(const cuda::VMonarchForwardArgs& args, DType dtype, bool backwards = false);
+
+void emulate(const cuda::NormRopeArgs& args, DType dtype);
 
 }  // namespace monarch::attention::test

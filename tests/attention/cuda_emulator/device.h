@@ -134,6 +134,7 @@ void copy_async_wait() {
 
 inline float exp2(float x) { return std::exp2(x); }
 inline float log2(float x) { return std::log2(x); }
+inline float square_root(float x) { return std::sqrt(x); }
 
 template <typename T>
 std::uint32_t pack(float low, float high) {

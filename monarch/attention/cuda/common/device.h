@@ -24,7 +24,7 @@
 //   multiply<T>(c, a, b)              C += A B, 16 x 8 x 16, and 16 x 8 x 8 (a[2], b one register)
 //   copy_async(offset, source, valid) 16 bytes from global to shared; zeros if not valid
 //   copy_async_commit(), copy_async_wait<N>()        at most N committed groups stay in flight
-//   exp2(x), log2(x), pack<T>(low, high), unpack<T>(word, float (&)[2])
+//   exp2(x), log2(x), square_root(x), pack<T>(low, high), unpack<T>(word, float (&)[2])
 #pragma once
 
 #include "monarch/attention/cuda/common/element.h"

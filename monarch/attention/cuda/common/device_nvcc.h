@@ -107,6 +107,8 @@ MONARCH_DEVICE float log2(float x) {
   return y;
 }
 
+MONARCH_DEVICE float square_root(float x) { return __fsqrt_rn(x); }
+
 template <typename T>
 MONARCH_DEVICE std::uint32_t pack(float low, float high) {
   std::uint32_t word;
