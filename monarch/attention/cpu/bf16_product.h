@@ -33,7 +33,7 @@ void multiply_strip(int rows, int depth, const Half* a, std::ptrdiff_t a_stride,
 class ProductScope {
  public:
   ProductScope();
-  ~ProductScope();
+  ~ProductScope();  // NOLINT(performance-trivially-destructible): the AMX kernels' has work to do
   ProductScope(const ProductScope&) = delete;
   ProductScope& operator=(const ProductScope&) = delete;
 };
