@@ -101,6 +101,7 @@ fs::path RunFolder::save(const Progress& progress, const models::TensorMap& stat
   save_tensors(temporary.path / kOptimizer, optimizer);
   const Json manifest = {{"step", progress.step},
                          {"batches", progress.batches},
+                         {"ranks", progress.ranks},
                          {"seed", progress.seed},
                          {"seconds", progress.seconds},
                          {"config", config},
@@ -127,6 +128,7 @@ std::optional<SavedRun> RunFolder::load_latest() const {
       SavedRun saved{.path = checkpoint,
                      .progress = {.step = manifest.at("step"),
                                   .batches = manifest.at("batches"),
+                                  .ranks = manifest.value("ranks", int64_t{1}),
                                   .seed = manifest.at("seed"),
                                   .seconds = manifest.at("seconds")},
                      .tensors = load_tensors(checkpoint / kModel).tensors};

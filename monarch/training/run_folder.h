@@ -22,7 +22,8 @@ namespace monarch::training {
 // What a run needs beside tensors to go on as if it had not stopped.
 struct Progress {
   int64_t step = 0;     // iterations done
-  int64_t batches = 0;  // taken from the data
+  int64_t batches = 0;  // taken from the data by each rank
+  int64_t ranks = 1;    // that shared it
   std::uint64_t seed = 0;
   double seconds = 0;  // of work
 };

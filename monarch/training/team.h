@@ -1,4 +1,6 @@
 // The processes that train one model together. This one trains alone; a recipe never assumes it.
+//
+// All members call the same functions in the same order.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +14,13 @@ class Team {
   virtual ~Team() = default;
   virtual int64_t rank() const { return 0; }
   virtual int64_t size() const { return 1; }
-  // Replaces the gradient of every parameter by its mean over the ranks.
+  // Replaces the gradient of every parameter by its mean over the ranks; one that a rank does not
+  // have counts as zeros there.
   virtual void average_gradients(const models::TensorMap& /*parameters*/) const {}
+  // Rank 0's value.
+  virtual int64_t agree(int64_t value) const { return value; }
+  // Whether it is so on any rank.
+  virtual bool any(bool value) const { return value; }
 };
 
 }  // namespace monarch::training

@@ -13,24 +13,35 @@ namespace monarch::training {
 namespace {
 
 Progress start(IterativeRecipe& recipe, BatchSource& batches, const RunFolder& folder,
-               const LoopOptions& options) {
+               const LoopOptions& options, const Team& team) {
+  const bool leads = team.rank() == 0;
   if (!options.resume) {
     MONARCH_CHECK(!options.save || folder.latest().empty(), "[monarch_training] ",
                   folder.path().string(), " already holds ", folder.latest().filename().string(),
                   "; go on with --resume, or give another --logdir");
-    Progress fresh;
+    Progress fresh{.ranks = team.size()};
     fresh.seed = options.seed != 0 ? options.seed : std::random_device{}() % 10'000'000 + 1;
-    folder.rewind_log(0);
+    fresh.seed = static_cast<std::uint64_t>(team.agree(static_cast<int64_t>(fresh.seed)));
+    if (leads) folder.rewind_log(0);
     return fresh;
   }
   const std::optional<SavedRun> saved = folder.load_latest();
   MONARCH_CHECK_CODE(saved.has_value(), kNotFound, "[monarch_training] ", folder.path().string(),
                      " has no whole checkpoint to resume; start without --resume");
+  Progress progress = saved->progress;
+  MONARCH_CHECK(team.agree(progress.step) == progress.step, "[monarch_training] rank ", team.rank(),
+                " found ", saved->path.string(),
+                ", rank 0 another checkpoint; all ranks must see the same folder");
   recipe.load_state(saved->tensors);
-  batches.seek(saved->progress.batches);
-  folder.rewind_log(saved->progress.step);
-  log_info("resumed ", saved->path.string(), " after ", saved->progress.step, " iterations");
-  return saved->progress;
+  // Another number of ranks goes on where the former ones were together.
+  progress.batches = progress.batches * progress.ranks / team.size();
+  progress.ranks = team.size();
+  batches.seek(progress.batches);
+  if (leads) {
+    folder.rewind_log(progress.step);
+    log_info("resumed ", saved->path.string(), " after ", progress.step, " iterations");
+  }
+  return progress;
 }
 
 void check_metrics(const Metrics& metrics, int64_t step, const RunFolder& folder, double limit) {
@@ -59,7 +70,7 @@ std::string progress_line(const Metrics& metrics, int64_t step, const LoopOption
 
 LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, const RunFolder& folder,
                     const LoopOptions& options, const Team& team) {
-  Progress progress = start(recipe, batches, folder, options);
+  Progress progress = start(recipe, batches, folder, options, team);
   const bool leads = team.rank() == 0;
   LoopResult result{.step = progress.step, .last = {}};
   const double seconds_before = progress.seconds;
@@ -78,7 +89,7 @@ LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, const RunFold
       folder.log(progress.step, result.last, progress.seconds);
       log_info(progress_line(result.last, progress.step, options, iteration.seconds()));
     }
-    result.stopped = options.stop && options.stop();
+    result.stopped = team.any(options.stop && options.stop());
     const bool due = progress.step % options.save_every == 0 || result.stopped ||
                      progress.step == options.iterations;
     if (options.save && due) {

@@ -5,7 +5,7 @@
 
 #include <csignal>
 
-#include "processes.h"
+#include "tests/parallel/processes.h"
 
 namespace monarch::parallel::test {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "../support/message_of.h"
+#include "tests/support/message_of.h"
 
 namespace monarch::parallel {
 namespace {

@@ -1,4 +1,4 @@
-#include "processes.h"
+#include "tests/parallel/processes.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
