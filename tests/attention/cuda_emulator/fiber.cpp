@@ -1,7 +1,6 @@
 #include "tests/attention/cuda_emulator/fiber.h"
 
 #include <utility>
-#include <vector>
 
 #if defined(__x86_64__)
 // Saves the callee-saved registers and the stack pointer, and takes up another's: a few
@@ -50,7 +49,7 @@ thread_local void* entering = nullptr;  // the state of the fiber that starts
 }  // namespace
 
 struct Fiber::State {
-  std::vector<std::byte> stack = std::vector<std::byte>(kStackBytes);
+  std::unique_ptr<std::byte[]> stack = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
   std::function<void()> body;
   bool finished = true;
 #if defined(__x86_64__)
@@ -67,7 +66,7 @@ struct Fiber::State {
 
   void switch_in() {
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(&outside_fake_stack, stack.data(), stack.size());
+    __sanitizer_start_switch_fiber(&outside_fake_stack, stack.get(), kStackBytes);
 #endif
     entering = this;
 #if defined(__x86_64__)
@@ -116,14 +115,14 @@ void Fiber::start(std::function<void()> body) {
 #if defined(__x86_64__)
   // As if enter() had been called and had switched away at once: six registers, a return address,
   // and the alignment that a function finds at its start.
-  auto* top = reinterpret_cast<void**>(state_->stack.data() + kStackBytes);
+  auto* top = reinterpret_cast<void**>(state_->stack.get() + kStackBytes);
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(&Fiber::enter);
   for (int saved = 0; saved < 6; ++saved) *--top = nullptr;
   state_->inside = top;
 #else
   getcontext(&state_->inside);
-  state_->inside.uc_stack.ss_sp = state_->stack.data();
+  state_->inside.uc_stack.ss_sp = state_->stack.get();
   state_->inside.uc_stack.ss_size = kStackBytes;
   state_->inside.uc_link = nullptr;
   makecontext(&state_->inside, &Fiber::enter, 0);
