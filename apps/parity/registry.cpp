@@ -72,6 +72,7 @@ const std::map<std::string, ParityRunner>& parity_runners() {
       {"bidirectional_inference", run_bidirectional_inference},
       {"blockwise_causal_mask", run_blockwise_causal_mask},
       {"causal_diffusion_inference", run_causal_diffusion_inference},
+      {"checkpoint_sample", run_checkpoint_sample},
       {"critic_loss", run_critic_loss},
       {"data_parallel_step", run_data_parallel_step},
       {"dense_attention", run_dense_attention},

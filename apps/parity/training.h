@@ -13,6 +13,7 @@ ParityOutput run_dmd_generator_loss(const ParityInput& in);
 ParityOutput run_train_steps(const ParityInput& in);
 
 // Without.
+ParityOutput run_checkpoint_sample(const ParityInput& in);
 ParityOutput run_distributed_sampler(const ParityInput& in);
 ParityOutput run_ema_update(const ParityInput& in);
 ParityOutput run_flow_scheduler(const ParityInput& in);

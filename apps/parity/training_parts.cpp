@@ -3,7 +3,9 @@
 #include "apps/parity/training.h"
 #include "apps/parity/training_case.h"
 #include "monarch/base/error.h"
+#include "monarch/io/checkpoint.h"
 #include "monarch/io/prompts.h"
+#include "monarch/models/wan/tensors.h"
 #include "monarch/training/data/lmdb_latents.h"
 #include "monarch/training/data/sampler.h"
 
@@ -179,6 +181,23 @@ ParityOutput run_lmdb_sample(const ParityInput& in) {
         MONARCH_CHECK(file.text(key) == text.get<std::string>(), "[parity] record ", key, " of ",
                       name, " differs");
     }
+  }
+  return out;
+}
+
+// The sharded checkpoint; its converted form must hold the same.
+ParityOutput run_checkpoint_sample(const ParityInput& in) {
+  const auto folder = in.file().parent_path();
+  const auto path = [&](const char* key) {
+    return folder / in.config().at(key).get<std::string>();
+  };
+  const models::TensorMap sharded = models::to_tensors(io::open_checkpoint(path("directory")));
+  const models::TensorMap converted = models::to_tensors(io::open_checkpoint(path("converted")));
+  ParityOutput out;
+  for (const auto& [name, tensor] : sharded) {
+    MONARCH_CHECK(converted.contains(name) && converted.at(name).equal(tensor), "[parity] ", name,
+                  " differs between the sharded checkpoint and its conversion");
+    out["expect." + name] = tensor.clone();
   }
   return out;
 }

@@ -57,9 +57,10 @@ class Checkpoint {
   std::map<std::string, std::size_t, std::less<>> index_;
 };
 
-// Opens by content, not by extension: a .safetensors file, a torch zip (.pt, .pth, .bin), or a
-// folder with *.safetensors (sharded or not). Nested dictionaries are joined with '.'. Throws
-// Error: kNotFound, kCorrupt, kUnsupported, kIo, each naming the file.
+// Opens by content, not by extension: a .safetensors file, a torch zip (.pt, .pth, .bin), a
+// folder with *.safetensors (sharded or not), or one of torch.distributed.checkpoint. Nested
+// dictionaries are joined with '.'. Throws Error: kNotFound, kCorrupt, kUnsupported, kIo, each
+// naming the file.
 std::shared_ptr<const Checkpoint> open_checkpoint(const std::filesystem::path& path);
 
 // Elements as numbers; any dtype but the 8-bit floats (kUnsupported).

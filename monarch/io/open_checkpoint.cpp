@@ -2,6 +2,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/io/checkpoint.h"
+#include "monarch/io/distributed_checkpoint.h"
 #include "monarch/io/mapped_file.h"
 #include "monarch/io/safetensors.h"
 #include "monarch/io/sharded.h"
@@ -37,6 +38,7 @@ void refuse_foreign(std::string_view text, const std::filesystem::path& path) {
 }  // namespace
 
 std::shared_ptr<const Checkpoint> open_checkpoint(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path / ".metadata")) return open_distributed(path);
   if (std::filesystem::is_directory(path)) return open_sharded(path);
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),

@@ -24,8 +24,9 @@ constexpr std::size_t kMaxValues = 4'000'000;
 
 class PickleMachine {
  public:
-  PickleMachine(Pickle& pickle, std::span<const std::byte> bytes, std::string where)
-      : pickle_(pickle), reader_(bytes, std::move(where)) {
+  PickleMachine(Pickle& pickle, std::span<const std::byte> bytes, std::string where,
+                PickleContent content)
+      : pickle_(pickle), reader_(bytes, std::move(where)), content_(content) {
     MONARCH_CHECK_CODE(bytes.size() <= kMaxPickleBytes, kCorrupt, "[monarch_io] ", reader_.where(),
                        " is a pickle of ", byte_string(bytes.size()), "; at most ",
                        byte_string(kMaxPickleBytes), " are read");
@@ -138,10 +139,11 @@ class PickleMachine {
       case Op::kNewObj: {
         const PickleValue* arguments = pop(Kind::kTuple);
         const PickleValue* callee = pop(Kind::kGlobal);
-        call(*find_pickle_global(callee->text), arguments->items);
+        call(*find_pickle_global(callee->text, content_), arguments->items);
         return;
       }
       case Op::kBuild: {
+        if (content_ == PickleContent::kDistributedMetadata) return build_object();
         // An OrderedDict with attributes: state_dict() has _metadata, which nothing here needs.
         pop(Kind::kDict);
         if (top()->kind != Kind::kDict) refuse("the attributes of an object");
@@ -277,7 +279,7 @@ class PickleMachine {
   // -------------------------------------------------------------------------------------
 
   void push_global(const std::string& name) {
-    if (find_pickle_global(name) == nullptr) {
+    if (find_pickle_global(name, content_) == nullptr) {
       const std::string shown = quote(name);
       refuse(shown.substr(1, shown.size() - 2));
     }
@@ -297,6 +299,19 @@ class PickleMachine {
         push(arguments[0]);
         return;
       case PickleCall::kTensor: call_tensor(arguments); return;
+      case PickleCall::kObject: push(Kind::kObject); return;
+      case PickleCall::kIgnored: push(Kind::kNone); return;
+    }
+  }
+
+  // Attributes come as a dictionary; a class that packs its state otherwise has none.
+  void build_object() {
+    const PickleValue* state = pop();
+    if (state->kind == Kind::kDict) {
+      count_copied(state->items.size());
+      extend(Kind::kObject, state->items);
+    } else if (top()->kind != Kind::kObject) {
+      damaged("attributes of something that is no object");
     }
   }
 
@@ -353,7 +368,7 @@ class PickleMachine {
         items[4]->kind != Kind::kInt || items[4]->integer < 0) {
       damaged("a persistent id does not describe a storage");
     }
-    const PickleGlobal* type = find_pickle_global(items[1]->text);
+    const PickleGlobal* type = find_pickle_global(items[1]->text, content_);
     if (!type->dtype) refuse(str_cat("a storage of type ", type->name));
     PickleValue& storage = push(Kind::kStorage);
     storage.dtype = *type->dtype;
@@ -363,14 +378,15 @@ class PickleMachine {
 
   Pickle& pickle_;
   ByteReader reader_;
+  PickleContent content_;
   Items stack_;
   std::vector<std::size_t> marks_;
   std::unordered_map<std::uint32_t, PickleValue*> memo_;
   std::size_t copied_ = 0;
 };
 
-Pickle::Pickle(std::span<const std::byte> bytes, std::string where) {
-  root_ = PickleMachine(*this, bytes, std::move(where)).run();
+Pickle::Pickle(std::span<const std::byte> bytes, std::string where, PickleContent content) {
+  root_ = PickleMachine(*this, bytes, std::move(where), content).run();
 }
 
 }  // namespace monarch::io

@@ -32,6 +32,13 @@ enum class PickleKind : std::uint8_t {
   kGlobal,   // an allowed type or function, not yet called
   kStorage,  // text: key of the record that holds the bytes
   kTensor,   // items: storage, offset, shape, strides
+  kObject,   // attributes as in a dict: key, value, key, value, ...
+};
+
+// What a pickle may hold.
+enum class PickleContent : std::uint8_t {
+  kCheckpoint,           // the values above but objects
+  kDistributedMetadata,  // also the classes in the .metadata of torch's distributed checkpoints
 };
 
 struct PickleValue {
@@ -48,7 +55,8 @@ class Pickle {
  public:
   // Throws kCorrupt for bytes that are no pickle, kUnsupported for what is not on the allow-list
   // ("refuses posix.system").
-  Pickle(std::span<const std::byte> bytes, std::string where);
+  Pickle(std::span<const std::byte> bytes, std::string where,
+         PickleContent content = PickleContent::kCheckpoint);
 
   const PickleValue& root() const { return *root_; }
 

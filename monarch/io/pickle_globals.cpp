@@ -27,9 +27,36 @@ constexpr std::array<PickleGlobal, 18> kAllowed{{
     {"torch.BoolStorage", PickleCall::kNothing, DType::kBool},
 }};
 
+// What the .metadata of a distributed checkpoint has besides.
+constexpr std::array<PickleGlobal, 10> kDistributed{{
+    {"torch.distributed.checkpoint.metadata.Metadata", PickleCall::kObject, {}},
+    {"torch.distributed.checkpoint.metadata.TensorStorageMetadata", PickleCall::kObject, {}},
+    {"torch.distributed.checkpoint.metadata.BytesStorageMetadata", PickleCall::kObject, {}},
+    {"torch.distributed.checkpoint.metadata.TensorProperties", PickleCall::kObject, {}},
+    {"torch.distributed.checkpoint.metadata.ChunkStorageMetadata", PickleCall::kObject, {}},
+    {"torch.distributed.checkpoint.metadata.MetadataIndex", PickleCall::kObject, {}},
+    {"torch.distributed.checkpoint.metadata.StorageMeta", PickleCall::kObject, {}},
+    {"torch.distributed.checkpoint.filesystem._StorageInfo", PickleCall::kObject, {}},
+    {"torch.distributed.checkpoint.metadata._MEM_FORMAT_ENCODING", PickleCall::kIgnored, {}},
+    {"torch.serialization._get_layout", PickleCall::kIgnored, {}},
+}};
+constexpr std::array<std::string_view, 12> kDistributedValues{
+    "torch.float64", "torch.float32", "torch.float16",     "torch.bfloat16",
+    "torch.int64",   "torch.int32",   "torch.int16",       "torch.int8",
+    "torch.uint8",   "torch.bool",    "pathlib.PosixPath", "pathlib.WindowsPath"};
+constexpr PickleGlobal kValue{"a value of a distributed checkpoint", PickleCall::kIgnored, {}};
+
 }  // namespace
 
-const PickleGlobal* find_pickle_global(std::string_view name) {
+const PickleGlobal* find_pickle_global(std::string_view name, PickleContent content) {
+  if (content == PickleContent::kDistributedMetadata) {
+    for (const PickleGlobal& global : kDistributed) {
+      if (global.name == name) return &global;
+    }
+    for (const std::string_view value : kDistributedValues) {
+      if (value == name) return &kValue;
+    }
+  }
   for (const PickleGlobal& global : kAllowed) {
     if (global.name == name) return &global;
   }

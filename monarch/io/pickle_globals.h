@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "monarch/base/dtype.h"
+#include "monarch/io/pickle.h"
 
 namespace monarch::io {
 
@@ -15,6 +16,8 @@ enum class PickleCall {
   kSize,       // torch.Size(tuple)
   kTensor,     // torch._utils._rebuild_tensor_v2(...)
   kParameter,  // torch._utils._rebuild_parameter(tensor, ...)
+  kObject,     // an object of a plain class: its attributes
+  kIgnored,    // something that is not needed: None
 };
 
 struct PickleGlobal {
@@ -23,7 +26,7 @@ struct PickleGlobal {
   std::optional<DType> dtype;  // storage types
 };
 
-// nullptr: not allowed.
-const PickleGlobal* find_pickle_global(std::string_view name);
+// nullptr: not allowed in such content.
+const PickleGlobal* find_pickle_global(std::string_view name, PickleContent content);
 
 }  // namespace monarch::io

@@ -123,6 +123,7 @@ class TorchCheckpoint final : public Checkpoint {
       case Kind::kString: add_value(name, value.text); return;
       case Kind::kBytes: add_value(name, str_cat(value.text.size(), " bytes")); return;
       case Kind::kGlobal: add_value(name, value.text); return;
+      case Kind::kObject:  // not in such pickles
       case Kind::kStorage:
         fail(ErrorCode::kUnsupported, "[monarch_io] ", where_, ": ", quote(name),
              " is a storage without tensor");
