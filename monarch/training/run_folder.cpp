@@ -141,7 +141,9 @@ std::optional<SavedRun> RunFolder::load_latest() const {
   return std::nullopt;
 }
 
-void RunFolder::log(int64_t step, const Metrics& metrics, double seconds) const {
+void RunFolder::log(int64_t step, const Metrics& metrics, double seconds) {
+  if (!events_) events_ = std::make_unique<io::EventFile>(path_);
+  events_->write(step, metrics);
   std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
   out << R"({"step": )" << step << std::setprecision(9);
   for (const auto& [name, value] : metrics) out << ", \"" << name << "\": " << value;

@@ -4,6 +4,7 @@
 //                              manifest.json          step, seed, data position, configuration, and
 //                                                     size and SHA-256 of the two
 //   metrics.jsonl              one line an iteration
+//   events.out.tfevents.*      the same for TensorBoard
 //
 // A checkpoint is written under a temporary name and renamed when everything is on the disk: a kill
 // or a full disk at any moment leaves the ones before it.
@@ -11,9 +12,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 #include "monarch/base/options_reader.h"
+#include "monarch/io/event_file.h"
 #include "monarch/models/wan/weights.h"
 #include "monarch/training/recipe.h"
 
@@ -51,8 +54,8 @@ class RunFolder {
   // The newest one without looking inside; empty if there is none.
   std::filesystem::path latest() const;
 
-  // Appends a line to metrics.jsonl.
-  void log(int64_t step, const Metrics& metrics, double seconds) const;
+  // Appends to metrics.jsonl and to the events.
+  void log(int64_t step, const Metrics& metrics, double seconds);
   // Drops lines of iterations after `step`, which a resumed run will do again.
   void rewind_log(int64_t step) const;
 
@@ -60,6 +63,7 @@ class RunFolder {
   std::vector<std::filesystem::path> checkpoints() const;  // newest first
 
   std::filesystem::path path_;
+  std::unique_ptr<io::EventFile> events_;  // since the first line
 };
 
 }  // namespace monarch::training

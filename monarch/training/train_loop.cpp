@@ -68,7 +68,7 @@ std::string progress_line(const Metrics& metrics, int64_t step, const LoopOption
 
 }  // namespace
 
-LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, const RunFolder& folder,
+LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, RunFolder& folder,
                     const LoopOptions& options, const Team& team) {
   Progress progress = start(recipe, batches, folder, options, team);
   const bool leads = team.rank() == 0;

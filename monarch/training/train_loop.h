@@ -34,7 +34,7 @@ struct LoopResult {
 // Logs through base/log. Throws if a folder that holds checkpoints is not to be resumed, if there
 // is nothing to resume, or (naming the last good checkpoint) if a loss is not finite or exceeds the
 // limit.
-LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, const RunFolder& folder,
+LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, RunFolder& folder,
                     const LoopOptions& options, const Team& team);
 
 }  // namespace monarch::training

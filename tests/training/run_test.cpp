@@ -73,7 +73,7 @@ struct TinyRun {
             },
             2, alone, at::kFloat) {}
 
-  LoopResult go(const RunFolder& folder, int64_t iterations, bool resume = false) {
+  LoopResult go(RunFolder& folder, int64_t iterations, bool resume = false) {
     const at::AutoGradMode gradients(true);
     return run_loop(recipe, batches, folder,
                     {.iterations = iterations,
@@ -94,8 +94,9 @@ void expect_equal(const models::TensorMap& a, const models::TensorMap& b) {
 
 TEST_F(RunTest, ResumesBitForBit) {
   TinyRun whole, begun, resumed;
-  whole.go(RunFolder(folder_ / "whole"), 6);
-  const RunFolder parts(folder_ / "parts");
+  RunFolder once(folder_ / "whole");
+  whole.go(once, 6);
+  RunFolder parts(folder_ / "parts");
   begun.go(parts, 3);
   resumed.go(parts, 6, /*resume=*/true);
   expect_equal(whole.recipe.state(), resumed.recipe.state());
@@ -103,7 +104,7 @@ TEST_F(RunTest, ResumesBitForBit) {
 }
 
 TEST_F(RunTest, MetricsHaveOneLineAnIteration) {
-  const RunFolder folder(folder_);
+  RunFolder folder(folder_);
   TinyRun begun, resumed;
   begun.go(folder, 4);
   fs::remove_all(folder_ / "checkpoint_model_000004");
@@ -119,7 +120,7 @@ TEST_F(RunTest, MetricsHaveOneLineAnIteration) {
 }
 
 TEST_F(RunTest, ADamagedCheckpointIsPassedOver) {
-  const RunFolder folder(folder_);
+  RunFolder folder(folder_);
   TinyRun run;
   run.go(folder, 4);
   const fs::path file = folder.latest() / "model.safetensors";
@@ -136,19 +137,20 @@ TEST_F(RunTest, ADamagedCheckpointIsPassedOver) {
 }
 
 TEST_F(RunTest, DoesNotWriteOverAnotherRun) {
-  const RunFolder folder(folder_);
+  RunFolder folder(folder_);
   TinyRun first, second;
   first.go(folder, 2);
   EXPECT_NE(message_of([&] { second.go(folder, 4); }).find("already holds checkpoint_model_000002"),
             std::string::npos);
   EXPECT_NE(message_of([&] {
-              second.go(RunFolder(folder_ / "new"), 4, true);
+              RunFolder fresh(folder_ / "new");
+              second.go(fresh, 4, true);
             }).find("has no whole checkpoint to resume"),
             std::string::npos);
 }
 
 TEST_F(RunTest, StopsWhenTheLossIsNotFinite) {
-  const RunFolder folder(folder_);
+  RunFolder folder(folder_);
   TinyRun good, bad;
   good.go(folder, 2);
   const at::NoGradGuard no_grad;
