@@ -7,6 +7,7 @@
 #include "monarch/base/log.h"
 #include "monarch/training/train_loop.h"
 #include "monarch/training/train_setup.h"
+#include "monarch/training/validation.h"
 
 namespace monarch::apps {
 namespace {
@@ -50,19 +51,24 @@ void run_train_recipe(const TrainRecipeArguments& a) {
   const training::Team alone;
   training::TrainSetup setup(config, device_of(a.device), alone);
   const auto batches = setup.open_data();
-  const training::RunFolder folder(logdir);
-  const training::LoopResult result = training::run_loop(setup.recipe(), *batches, folder,
-                                                         {.iterations = config.num_training_iters,
-                                                          .save_every = config.log_iters,
-                                                          .save = !a.no_save,
-                                                          .resume = a.resume,
-                                                          .seed = config.seed,
-                                                          .loss_limit = config.loss_limit,
-                                                          .config = config.resolved,
-                                                          .validate = {},
-                                                          .validate_every = config.validate_iters,
-                                                          .stop = [] { return interrupted(); }},
-                                                         alone);
+  training::RunFolder folder(logdir);
+  std::optional<training::Validation> validation;
+  if (!a.no_visualize && !config.validation_prompts_file.empty())
+    validation.emplace(config, setup, logdir);
+  const training::LoopResult result =
+      training::run_loop(setup.recipe(), *batches, folder,
+                         {.iterations = config.num_training_iters,
+                          .save_every = config.log_iters,
+                          .save = !a.no_save,
+                          .resume = a.resume,
+                          .seed = config.seed,
+                          .loss_limit = config.loss_limit,
+                          .config = config.resolved,
+                          .validate = validation ? [&](std::int64_t step) { validation->run(step); }
+                                                 : std::function<void(std::int64_t)>(),
+                          .validate_every = config.validate_iters,
+                          .stop = [] { return interrupted(); }},
+                         alone);
   std::cout << config.name << ": " << result.step << " iterations";
   if (!a.no_save) std::cout << ", " << folder.latest().string();
   std::cout << (result.stopped ? "; stopped, go on with --resume" : "") << '\n';

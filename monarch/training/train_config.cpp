@@ -194,7 +194,7 @@ TrainConfig train_config_from_json(const Json& merged, const std::string& where)
   config.diffusion.levels = {.by_chunk = config.causal,
                              .num_frame_per_block = config.num_frame_per_block(),
                              .independent_first_frame = config.independent_first_frame()};
-  if (config.distils) {
+  if (!config.denoising_step_list.empty()) {
     const sampling::FlowMatchSchedule schedule(sampling::FlowMatchConfig::self_forcing(shift));
     config.distillation.simulation.timesteps = sampling::denoising_timesteps(
         schedule, config.denoising_step_list, config.warp_denoising_step, /*drop_final_zero=*/true);

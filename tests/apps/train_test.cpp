@@ -93,6 +93,18 @@ TEST_F(Train, ItsCheckpointGenerates) {
   EXPECT_EQ(made.exit_code, 0) << made.output;
 }
 
+TEST_F(Train, MakesValidationVideosThatChangeNothing) {
+  ASSERT_EQ(run_monarch(arguments("plain", "", 2)).exit_code, 0);
+  write_config("lr: 1.0e-3\nvalidation_prompts_file: " + (folder_ / "prompts.txt") +
+               "\nvalidate_iters: 1\nvalidate_first_n: 2");
+  const RunResult run = run_monarch(arguments("shown", "", 2));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  const fs::path videos = fs::path(folder_ / "shown") / "validation_videos" / "step_000001";
+  EXPECT_EQ(std::distance(fs::directory_iterator(videos), {}), 2) << run.output;
+  EXPECT_TRUE(content(checkpoint("plain", 2) / "model.safetensors") ==
+              content(checkpoint("shown", 2) / "model.safetensors"));
+}
+
 TEST_F(Train, SaysWhatIsWrong) {
   const auto fails = [&](const std::string& arguments, const std::string& message) {
     const RunResult run = run_monarch(arguments);
