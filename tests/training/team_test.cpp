@@ -112,7 +112,8 @@ std::string train(const Team& team, const fs::path& folder, int64_t iterations, 
         return at::ones({static_cast<int64_t>(prompts.size()), 4, 8});
       },
       1, team, at::kFloat);
-  run_loop(recipe, batches, RunFolder(folder),
+  RunFolder runs(folder);
+  run_loop(recipe, batches, runs,
            {.iterations = iterations,
             .save_every = 2,
             .resume = resume,
