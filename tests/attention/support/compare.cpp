@@ -7,8 +7,6 @@
 
 #include "monarch/attention/cpu/isa.h"
 
-#include "monarch/attention/cpu/isa.h"
-
 namespace monarch::attention::test {
 namespace {
 

@@ -40,7 +40,7 @@ void check_forward(const Problem& problem, const Inputs& inputs = {}, double tol
 // Forward and backward with a workspace and results full of NaN: nothing may be read before it is
 // written.
 GradientTensors run_backward(const Implementation& kernels, const Problem& problem,
-                             const Operands& operands, int num_threads, Padding padding = {});
+                             const Operands& x, int num_threads, Padding padding = {});
 
 // Every float implementation against the reference, and against itself on 1, 2 and 5 threads. The
 // bound is for standard normal operands, the relative error of each gradient.
