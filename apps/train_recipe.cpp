@@ -1,10 +1,16 @@
 #include "apps/train_recipe.h"
 
+#include <ATen/Parallel.h>
+
+#include <algorithm>
 #include <iostream>
+#include <memory>
 
 #include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
+#include "monarch/parallel/communicator.h"
+#include "monarch/training/process_team.h"
 #include "monarch/training/train_loop.h"
 #include "monarch/training/train_setup.h"
 #include "monarch/training/validation.h"
@@ -12,10 +18,58 @@
 namespace monarch::apps {
 namespace {
 
-at::Device device_of(const std::string& name) {
+at::Device device_of(const std::string& name, std::int64_t index) {
   MONARCH_CHECK_CODE(name != "cuda" || at::hasCUDA(), kUnsupported,
                      "[train] --device cuda: this machine or this LibTorch has no CUDA");
-  return at::Device(name == "cuda" ? at::kCUDA : at::kCPU);
+  return name == "cuda" ? at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index))
+                        : at::Device(at::kCPU);
+}
+
+// Processes of one machine share its cores, unless the user has said how.
+void share_cores(const parallel::Launch& launch) {
+  if (launch.local_size == 1 || parallel::environment_variable("OMP_NUM_THREADS")) return;
+  at::set_num_threads(std::max(1, at::get_num_threads() / static_cast<int>(launch.local_size)));
+}
+
+void run(const TrainRecipeArguments& a, const parallel::Launch& launch,
+         parallel::Communicator& group) {
+  const at::AutoGradMode gradients(true);
+  const training::ProcessTeam team(group);
+  const bool leads = team.rank() == 0;
+  training::TrainConfig config =
+      training::load_train_config(a.config, shipped_path("configs/default_config.yaml"));
+  if (!a.wandb_name.empty()) config.name = a.wandb_name;
+  if (a.iterations > 0) config.num_training_iters = a.iterations;
+  const std::string logdir = a.logdir.empty() ? "logs/" + config.name : a.logdir;
+  if (leads)
+    std::cout << "configuration " << config.name << ":\n" << config.resolved.dump(2) << std::endl;
+  if (leads && !a.disable_wandb)
+    std::cout << "Weights & Biases is not used; metrics go to " << logdir << "\n" << std::flush;
+
+  training::TrainSetup setup(config, device_of(a.device, launch.local_rank), team);
+  const auto batches = setup.open_data();
+  training::RunFolder folder(logdir);
+  std::optional<training::Validation> validation;
+  if (leads && !a.no_visualize && !config.validation_prompts_file.empty())
+    validation.emplace(config, setup, logdir);
+  const training::LoopResult result =
+      training::run_loop(setup.recipe(), *batches, folder,
+                         {.iterations = config.num_training_iters,
+                          .save_every = config.log_iters,
+                          .save = !a.no_save,
+                          .resume = a.resume,
+                          .seed = config.seed,
+                          .loss_limit = config.loss_limit,
+                          .config = config.resolved,
+                          .validate = validation ? [&](std::int64_t step) { validation->run(step); }
+                                                 : std::function<void(std::int64_t)>(),
+                          .validate_every = config.validate_iters,
+                          .stop = [] { return interrupted(); }},
+                         team);
+  if (!leads) return;
+  std::cout << config.name << ": " << result.step << " iterations";
+  if (!a.no_save) std::cout << ", " << folder.latest().string();
+  std::cout << (result.stopped ? "; stopped, go on with --resume" : "") << '\n';
 }
 
 }  // namespace
@@ -38,40 +92,15 @@ void add_train_recipe_flags(CLI::App& command, TrainRecipeArguments& a) {
 }
 
 void run_train_recipe(const TrainRecipeArguments& a) {
-  const at::AutoGradMode gradients(true);
-  training::TrainConfig config =
-      training::load_train_config(a.config, shipped_path("configs/default_config.yaml"));
-  if (!a.wandb_name.empty()) config.name = a.wandb_name;
-  if (a.iterations > 0) config.num_training_iters = a.iterations;
-  const std::string logdir = a.logdir.empty() ? "logs/" + config.name : a.logdir;
-  std::cout << "configuration " << config.name << ":\n" << config.resolved.dump(2) << std::endl;
-  if (!a.disable_wandb)
-    std::cout << "Weights & Biases is not used; metrics go to " << logdir << "\n" << std::flush;
-
-  const training::Team alone;
-  training::TrainSetup setup(config, device_of(a.device), alone);
-  const auto batches = setup.open_data();
-  training::RunFolder folder(logdir);
-  std::optional<training::Validation> validation;
-  if (!a.no_visualize && !config.validation_prompts_file.empty())
-    validation.emplace(config, setup, logdir);
-  const training::LoopResult result =
-      training::run_loop(setup.recipe(), *batches, folder,
-                         {.iterations = config.num_training_iters,
-                          .save_every = config.log_iters,
-                          .save = !a.no_save,
-                          .resume = a.resume,
-                          .seed = config.seed,
-                          .loss_limit = config.loss_limit,
-                          .config = config.resolved,
-                          .validate = validation ? [&](std::int64_t step) { validation->run(step); }
-                                                 : std::function<void(std::int64_t)>(),
-                          .validate_every = config.validate_iters,
-                          .stop = [] { return interrupted(); }},
-                         alone);
-  std::cout << config.name << ": " << result.step << " iterations";
-  if (!a.no_save) std::cout << ", " << folder.latest().string();
-  std::cout << (result.stopped ? "; stopped, go on with --resume" : "") << '\n';
+  const parallel::Launch launch = parallel::read_launch();
+  share_cores(launch);
+  const std::unique_ptr<parallel::Communicator> group = parallel::Communicator::join(launch);
+  try {
+    run(a, launch, *group);
+  } catch (const std::exception& error) {
+    group->leave(error.what());
+    throw;
+  }
 }
 
 }  // namespace monarch::apps

@@ -59,7 +59,7 @@ TEST(CpuStorage, ResultsAreRoundedToTheNearestEven) {
       const float value = dtype == DType::kF16 ? f16_to_f32(half) : bf16_to_f32(half);
       const auto next = static_cast<std::uint16_t>(half + 1);
       const float other = dtype == DType::kF16 ? f16_to_f32(next) : bf16_to_f32(next);
-      const float tie = static_cast<float>((double{value} + double{other}) / 2);
+      const auto tie = static_cast<float>((double{value} + double{other}) / 2);
       for (const float x : {value, tie, std::nextafter(tie, value), std::nextafter(tie, other)})
         values.push_back(x);
     }

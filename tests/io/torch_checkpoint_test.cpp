@@ -157,7 +157,7 @@ TEST(TorchCheckpoint, StridesSharingAndValues) {
 }
 
 TEST(TorchCheckpoint, RejectsViewsOutsideTheirStorage) {
-  const auto expect_outside = [](TensorText tensor) {
+  const auto expect_outside = [](const TensorText& tensor) {
     expect_rejected(torch_file(pickled_dict({{"w", pickled(tensor)}})), ErrorCode::kCorrupt,
                     {"tensor 'w'", "storage of 6 elements"});
   };
