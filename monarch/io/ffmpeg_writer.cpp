@@ -5,7 +5,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/io/atomic_file.h"
-#include "monarch/io/ffmpeg.h"
+#include "monarch/io/ffmpeg_yuv.h"
 #include "monarch/io/palette.h"
 #include "monarch/io/video_writer.h"
 
@@ -35,9 +35,7 @@ class FfmpegWriter final : public VideoWriter {
     if (target_.format == VideoFormat::kGif) {
       fill_palette(rgb);
     } else {
-      const std::uint8_t* source = rgb.data();
-      const int stride = frame_->width * 3;
-      sws_scale(scaler_.get(), &source, &stride, 0, frame_->height, frame_->data, frame_->linesize);
+      convert(scaler_.get(), rgb, *frame_);
     }
     frame_->pts = num_frames_++;
     encode(frame_.get());
@@ -61,30 +59,19 @@ class FfmpegWriter final : public VideoWriter {
                                          url(temporary_).c_str()));
     const AVCodec* encoder = find_encoder(gif);
     codec_.reset(avcodec_alloc_context3(encoder));
-    frame_.reset(av_frame_alloc());
     packet_.reset(av_packet_alloc());
     AVStream* stream = avformat_new_stream(format_, nullptr);
-    MONARCH_CHECK_CODE(codec_ && frame_ && packet_ && stream != nullptr, kOutOfMemory,
+    MONARCH_CHECK_CODE(codec_ && packet_ && stream != nullptr, kOutOfMemory,
                        "[monarch_io] not enough memory to write ", target_.path.string());
-    const AVRational rate = av_d2q(target_.fps, 100'000);
-    codec_->width = static_cast<int>(target_.width);
-    codec_->height = static_cast<int>(target_.height);
-    codec_->time_base = av_inv_q(rate);
-    codec_->framerate = rate;
+    set_video(*codec_, target_.width, target_.height, target_.fps);
     codec_->pix_fmt = gif ? AV_PIX_FMT_PAL8 : AV_PIX_FMT_YUV420P;
-    // One thread and no version strings: the same frames give the same bytes on every machine.
-    codec_->thread_count = 1;
-    codec_->flags |= AV_CODEC_FLAG_BITEXACT;
     format_->flags |= AVFMT_FLAG_BITEXACT;
     if ((format_->oformat->flags & AVFMT_GLOBALHEADER) != 0) {
       codec_->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     }
     AVDictionary* options = nullptr;
     if (!gif) {
-      codec_->color_range = AVCOL_RANGE_MPEG;
-      codec_->colorspace = AVCOL_SPC_BT709;
-      codec_->color_primaries = AVCOL_PRI_BT709;
-      codec_->color_trc = AVCOL_TRC_BT709;
+      set_bt709(*codec_);
       // Visually lossless at a fraction of the time that decoding the latents took.
       av_dict_set(&options, "preset", "veryfast", 0);
       av_dict_set(&options, "crf", "17", 0);
@@ -94,7 +81,7 @@ class FfmpegWriter final : public VideoWriter {
     check(opened);
     check(avcodec_parameters_from_context(stream->codecpar, codec_.get()));
     stream->time_base = codec_->time_base;
-    stream->avg_frame_rate = rate;
+    stream->avg_frame_rate = codec_->framerate;
 
     check(avio_open(&format_->pb, url(temporary_).c_str(), AVIO_FLAG_WRITE));
     AVDictionary* muxing = nullptr;
@@ -102,36 +89,20 @@ class FfmpegWriter final : public VideoWriter {
     const int started = avformat_write_header(format_, &muxing);
     av_dict_free(&muxing);
     check(started);
-    make_frame(gif);
+    frame_ = make_frame(*codec_);
+    if (!gif) scaler_ = make_scaler(*codec_);
+    MONARCH_CHECK_CODE(frame_ && (gif || scaler_), kOutOfMemory,
+                       "[monarch_io] not enough memory to convert frames of ", target_.width, "x",
+                       target_.height);
   }
 
   const AVCodec* find_encoder(bool gif) const {
     if (gif) return avcodec_find_encoder(AV_CODEC_ID_GIF);
-    const AVCodec* encoder = avcodec_find_encoder_by_name("libx264");
-    if (encoder == nullptr) encoder = avcodec_find_encoder(AV_CODEC_ID_H264);
+    const AVCodec* encoder = find_h264_encoder();
     MONARCH_CHECK_CODE(encoder != nullptr, kUnsupported, "[monarch_io] cannot write ",
                        target_.path.string(),
                        ": this FFmpeg has no H.264 encoder; write a .gif or PNG frames");
     return encoder;
-  }
-
-  void make_frame(bool gif) {
-    frame_->format = codec_->pix_fmt;
-    frame_->width = codec_->width;
-    frame_->height = codec_->height;
-    frame_->color_range = codec_->color_range;
-    frame_->colorspace = codec_->colorspace;
-    check(av_frame_get_buffer(frame_.get(), 0));
-    if (gif) return;
-    scaler_.reset(sws_getContext(frame_->width, frame_->height, AV_PIX_FMT_RGB24, frame_->width,
-                                 frame_->height, codec_->pix_fmt,
-                                 SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, nullptr,
-                                 nullptr, nullptr));
-    MONARCH_CHECK_CODE(scaler_ != nullptr, kOutOfMemory, "[monarch_io] cannot convert frames of ",
-                       target_.width, "x", target_.height);
-    const int* bt709 = sws_getCoefficients(SWS_CS_ITU709);
-    constexpr int kOne = 1 << 16;
-    sws_setColorspaceDetails(scaler_.get(), bt709, 1, bt709, 0, 0, kOne, kOne);
   }
 
   void fill_palette(std::span<const std::uint8_t> rgb) {
