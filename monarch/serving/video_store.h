@@ -1,0 +1,77 @@
+// Videos that were asked for: a queue with an end, one at a time in turn with the live streams, and
+// a folder of finished clips.
+//
+// A clip and its record (ID.mp4, ID.json) get their names only when they are whole, the record
+// last, so a killed server loses the video it was making and nothing else.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "monarch/io/video.h"
+#include "monarch/serving/byte_range.h"
+#include "monarch/serving/engine.h"
+#include "monarch/serving/limits.h"
+#include "monarch/serving/scheduler.h"
+#include "monarch/serving/video_protocol.h"
+
+namespace monarch::serving {
+
+class VideoStore final : public Task {
+ public:
+  // Finds the clips of earlier runs in `folder`, which is made if it is missing.
+  VideoStore(Engine& engine, const Limits& limits, std::filesystem::path folder);
+
+  // Thread-safe. Unknown ids: HttpError(404).
+  VideoRecord add(VideoRequest request);  // HttpError(429): the queue is full
+  VideoRecord find(const std::string& id) const;
+  std::vector<VideoRecord> list() const;  // newest first
+  // Stops it at the next step if it is being made. HttpError(409): it has ended.
+  VideoRecord cancel(const std::string& id);
+  void remove(const std::string& id);  // with its clip; cancels it first
+  // Bytes of a completed clip and its size. HttpError: 409 (not completed), 416.
+  std::string content(const std::string& id, const std::string& range_header,
+                      std::optional<ByteRange>& range, std::uint64_t& size) const;
+  std::int64_t num_waiting() const;
+
+  bool ready() override;
+  bool done() override { return false; }
+  void step() override;
+
+ private:
+  std::filesystem::path clip_path(const std::string& id) const { return folder_ / (id + ".mp4"); }
+  void load();
+  void begin();
+  void finish(VideoStatus status, const std::string& error);
+  void forget_oldest();  // with the lock held
+  VideoRecord& at(const std::string& id);
+  const VideoRecord& at(const std::string& id) const;
+
+  Engine& engine_;
+  const Limits& limits_;
+  const std::filesystem::path folder_;
+  mutable std::mutex mutex_;
+  std::map<std::string, VideoRecord> videos_;
+  std::deque<std::string> order_;  // oldest first
+  std::deque<std::string> queue_;
+  std::atomic<bool> cancel_current_ = false;
+  std::string current_;
+
+  // The scheduler's thread alone.
+  struct Making {
+    VideoRecord video;
+    std::unique_ptr<EngineStream> stream;
+    std::unique_ptr<io::VideoWriter> writer;
+    std::int64_t frames = 0;
+  };
+  std::optional<Making> making_;
+};
+
+}  // namespace monarch::serving

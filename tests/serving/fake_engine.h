@@ -1,0 +1,108 @@
+// An engine without a model: frames whose colour is the prompt's, and a gate for tests that decide
+// when a chunk may be made.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "monarch/base/error.h"
+#include "monarch/serving/engine.h"
+
+namespace monarch::serving {
+
+class FakeEngine final : public Engine {
+ public:
+  FakeEngine() {
+    card_.id = "fake";
+    card_.attentions = {"monarchrt", "dense"};
+    card_.width = card_.height = 32;
+    card_.default_frames = 9;
+    card_.max_steps = 8;
+  }
+
+  const ModelCard& card() const override { return card_; }
+  std::unique_ptr<EngineStream> open(const StreamSettings& settings,
+                                     std::optional<std::int64_t> /*num_frames*/) override {
+    if (settings.prompt == "fail") throw std::runtime_error("secret /path");
+    return std::make_unique<Stream>(*this, settings);
+  }
+
+  // From now on each chunk waits for a call of allow().
+  void hold() {
+    const std::lock_guard lock(mutex_);
+    held_ = true;
+  }
+  void allow(int chunks) {
+    const std::lock_guard lock(mutex_);
+    allowed_ += chunks;
+    changed_.notify_all();
+  }
+  // Until `chunks` have been begun since the start.
+  void wait_for_begun(std::size_t chunks) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return begun_.size() >= chunks; });
+  }
+  // Until no stream is left.
+  void wait_for_no_streams() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return streams_ == 0; });
+  }
+  // Wakes chunks that wait, so that they ask whether they are cancelled.
+  void poke() {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  }
+  // Prompts of the chunks begun, in order.
+  std::vector<std::string> begun() {
+    const std::lock_guard lock(mutex_);
+    return begun_;
+  }
+
+ private:
+  class Stream final : public EngineStream {
+   public:
+    Stream(FakeEngine& engine, StreamSettings settings)
+        : engine_(engine), settings_(std::move(settings)) {
+      const std::lock_guard lock(engine_.mutex_);
+      ++engine_.streams_;
+    }
+    ~Stream() override {
+      const std::lock_guard lock(engine_.mutex_);
+      --engine_.streams_;
+      engine_.changed_.notify_all();
+    }
+    EngineChunk advance(const std::function<bool()>& cancelled) override {
+      std::unique_lock lock(engine_.mutex_);
+      engine_.begun_.push_back(settings_.prompt);
+      engine_.changed_.notify_all();
+      engine_.changed_.wait(lock,
+                            [&] { return !engine_.held_ || engine_.allowed_ > 0 || cancelled(); });
+      if (cancelled()) throw Error(ErrorCode::kCancelled, "cancelled");
+      if (engine_.held_) --engine_.allowed_;
+      const bool blue = settings_.prompt.find("blue") != std::string::npos;
+      std::vector<std::uint8_t> frame;
+      for (int i = 0; i < 32 * 32; ++i) {
+        frame.push_back(blue ? 20 : 220);
+        frame.push_back(40);
+        frame.push_back(blue ? 220 : 20);
+      }
+      return {.frames = {frame, frame, frame, frame}, .denoise_seconds = 0.5, .sparsity = 0.75};
+    }
+    void change(const StreamSettings& settings) override { settings_ = settings; }
+
+   private:
+    FakeEngine& engine_;
+    StreamSettings settings_;
+  };
+
+  ModelCard card_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> begun_;
+  bool held_ = false;
+  int allowed_ = 0;
+  int streams_ = 0;
+};
+
+}  // namespace monarch::serving
