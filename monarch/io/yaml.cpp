@@ -13,7 +13,7 @@ namespace monarch::io {
 namespace {
 
 constexpr std::size_t kMaxBytes = 16'000'000;
-constexpr int kMaxDepth = 64;
+constexpr int kMaxNesting = 64;
 // Aliases let a short text describe a document of any size.
 constexpr std::size_t kMaxNodes = 1'000'000;
 
@@ -22,7 +22,7 @@ class Converter {
   explicit Converter(const std::string& where) : where_(where) {}
 
   Json convert(const YAML::Node& node, int depth) {
-    check(depth <= kMaxDepth && ++num_nodes_ <= kMaxNodes, node, "nested too deep or too large");
+    check(depth <= kMaxNesting && ++num_nodes_ <= kMaxNodes, node, "nested too deep or too large");
     const std::string& tag = node.Tag();
     const bool core =
         tag.empty() || tag == "?" || tag == "!" || tag.starts_with("tag:yaml.org,2002:");
