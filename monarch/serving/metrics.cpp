@@ -82,8 +82,8 @@ std::string Metrics::text() const {
   std::string out;
   for (const auto& [name, metric] : metrics_) {
     constexpr const char* kKinds[] = {"counter", "gauge", "histogram"};
-    out += "# HELP " + name + ' ' + metric.help + "\n# TYPE " + name + ' ' +
-           kKinds[static_cast<int>(metric.kind)] + '\n';
+    out += str_cat("# HELP ", name, ' ', metric.help, "\n# TYPE ", name, ' ',
+                   kKinds[static_cast<int>(metric.kind)], '\n');
     if (metric.kind != Kind::kHistogram) {
       if (metric.values.empty()) line(out, name, "", 0);
       for (const auto& [labels, value] : metric.values) line(out, name, labels, value);

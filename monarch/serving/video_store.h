@@ -24,6 +24,14 @@
 
 namespace monarch::serving {
 
+// A video while its frames come.
+struct VideoInTheMaking {
+  VideoRecord video;
+  std::unique_ptr<EngineStream> stream;
+  std::unique_ptr<io::VideoWriter> writer;
+  std::int64_t frames = 0;
+};
+
 class VideoStore final : public Task {
  public:
   // Finds the clips of earlier runs in `folder`, which is made if it is missing.
@@ -65,13 +73,7 @@ class VideoStore final : public Task {
   std::string current_;
 
   // The scheduler's thread alone.
-  struct Making {
-    VideoRecord video;
-    std::unique_ptr<EngineStream> stream;
-    std::unique_ptr<io::VideoWriter> writer;
-    std::int64_t frames = 0;
-  };
-  std::optional<Making> making_;
+  std::optional<VideoInTheMaking> making_;
 };
 
 }  // namespace monarch::serving

@@ -134,7 +134,7 @@ TEST(CudaMonarchForward, EveryPipelineDepth) {
     check(c);
   }
   std::ranges::sort(seen);
-  seen.erase(std::ranges::unique(seen).begin(), seen.end());
+  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
   EXPECT_EQ(seen, (std::vector<int>{12, 13, 14, 23, 24}));
 }
 
