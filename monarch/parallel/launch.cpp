@@ -21,6 +21,14 @@ std::int64_t number(const std::string& name, const std::string& text, std::int64
 
 constexpr std::int64_t kMostProcesses = 1 << 20;
 
+// What a launcher calls the numbers that place a process among the others.
+struct Names {
+  const char* size;
+  const char* rank;
+  const char* local_size;
+  const char* local_rank;
+};
+
 class Reader {
  public:
   Reader(const Environment& environment, std::string launcher)
@@ -32,11 +40,17 @@ class Reader {
                   ", but the environment variable ", name, " is not set");
     return *value;
   }
-  std::int64_t count(const std::string& name) const {
-    return number(name, text(name), 1, kMostProcesses);
-  }
-  std::int64_t index(const std::string& name, std::int64_t size) const {
-    return number(name, text(name), 0, size - 1);
+  // Without numbers of their own machine, all processes are taken to be on one.
+  Launch place(const Names& names) const {
+    Launch launch{.launcher = launcher_};
+    launch.size = count(names.size);
+    launch.rank = index(names.rank, launch.size);
+    const bool local = environment_(names.local_size).has_value();
+    launch.local_size = local ? count(names.local_size) : launch.size;
+    launch.local_rank = local || environment_(names.local_rank)
+                            ? index(names.local_rank, launch.local_size)
+                            : launch.rank;
+    return launch;
   }
   void read_store(Launch& launch) const {
     if (const auto address = environment_("MASTER_ADDR")) launch.address = *address;
@@ -45,17 +59,21 @@ class Reader {
   }
 
  private:
+  std::int64_t count(const std::string& name) const {
+    return number(name, text(name), 1, kMostProcesses);
+  }
+  std::int64_t index(const std::string& name, std::int64_t size) const {
+    return number(name, text(name), 0, size - 1);
+  }
+
   const Environment& environment_;
   std::string launcher_;
 };
 
 Launch torchrun(const Environment& environment) {
   const Reader reader(environment, "torchrun");
-  Launch launch{.launcher = "torchrun"};
-  launch.size = reader.count("WORLD_SIZE");
-  launch.rank = reader.index("RANK", launch.size);
-  launch.local_size = reader.count("LOCAL_WORLD_SIZE");
-  launch.local_rank = reader.index("LOCAL_RANK", launch.local_size);
+  reader.text("LOCAL_WORLD_SIZE");  // torchrun always says
+  Launch launch = reader.place({"WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"});
   launch.address = reader.text("MASTER_ADDR");
   reader.text("MASTER_PORT");
   reader.read_store(launch);
@@ -69,12 +87,8 @@ Launch torchrun(const Environment& environment) {
 
 Launch slurm(const Environment& environment) {
   const Reader reader(environment, "Slurm");
-  Launch launch{.launcher = "Slurm"};
-  launch.size = reader.count("SLURM_NTASKS");
-  launch.rank = reader.index("SLURM_PROCID", launch.size);
-  launch.local_size =
-      environment("SLURM_NTASKS_PER_NODE") ? reader.count("SLURM_NTASKS_PER_NODE") : launch.size;
-  launch.local_rank = reader.index("SLURM_LOCALID", launch.local_size);
+  Launch launch =
+      reader.place({"SLURM_NTASKS", "SLURM_PROCID", "SLURM_NTASKS_PER_NODE", "SLURM_LOCALID"});
   launch.address = environment("SLURM_LAUNCH_NODE_IPADDR").value_or(launch.address);
   if (const auto job = environment("SLURM_JOB_ID")) {
     // Jobs on one machine keep apart.
@@ -85,31 +99,9 @@ Launch slurm(const Environment& environment) {
   return launch;
 }
 
-Launch open_mpi(const Environment& environment) {
+Launch mpi(const Environment& environment, const Names& names) {
   const Reader reader(environment, "MPI");
-  Launch launch{.launcher = "MPI"};
-  launch.size = reader.count("OMPI_COMM_WORLD_SIZE");
-  launch.rank = reader.index("OMPI_COMM_WORLD_RANK", launch.size);
-  launch.local_size = reader.count("OMPI_COMM_WORLD_LOCAL_SIZE");
-  launch.local_rank = reader.index("OMPI_COMM_WORLD_LOCAL_RANK", launch.local_size);
-  return launch;
-}
-
-Launch pmi(const Environment& environment) {
-  const Reader reader(environment, "MPI");
-  Launch launch{.launcher = "MPI"};
-  launch.size = reader.count("PMI_SIZE");
-  launch.rank = reader.index("PMI_RANK", launch.size);
-  launch.local_size =
-      environment("MPI_LOCALNRANKS") ? reader.count("MPI_LOCALNRANKS") : launch.size;
-  launch.local_rank = environment("MPI_LOCALRANKID")
-                          ? reader.index("MPI_LOCALRANKID", launch.local_size)
-                          : launch.rank;
-  return launch;
-}
-
-Launch of_mpi(const Environment& environment, Launch launch) {
-  const Reader reader(environment, "MPI");
+  Launch launch = reader.place(names);
   MONARCH_CHECK(launch.local_size == launch.size || environment("MASTER_ADDR"),
                 "[monarch_parallel] MPI started ", launch.size, " processes on several machines, ",
                 "which need MASTER_ADDR, the address of rank 0's machine, in their environment "
@@ -127,10 +119,15 @@ std::optional<std::string> environment_variable(const std::string& name) {
 
 Launch read_launch(const Environment& environment) {
   if (environment("RANK") || environment("WORLD_SIZE")) return torchrun(environment);
-  if (environment("OMPI_COMM_WORLD_SIZE")) return of_mpi(environment, open_mpi(environment));
+  if (environment("OMPI_COMM_WORLD_SIZE")) {
+    return mpi(environment, {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK",
+                             "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"});
+  }
   // A shell inside an allocation has the job's variables, but is no task of a step.
   if (environment("SLURM_PROCID") && environment("SLURM_STEP_ID")) return slurm(environment);
-  if (environment("PMI_SIZE")) return of_mpi(environment, pmi(environment));
+  if (environment("PMI_SIZE")) {
+    return mpi(environment, {"PMI_SIZE", "PMI_RANK", "MPI_LOCALNRANKS", "MPI_LOCALRANKID"});
+  }
   return {};
 }
 

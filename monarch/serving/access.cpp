@@ -115,7 +115,7 @@ void Access::check_host(std::string_view host) const {
                            "; it has to be started with that host allowed");
 }
 
-void Access::check_origin(std::optional<std::string_view> origin, std::string_view host) const {
+void Access::check_origin(std::optional<std::string_view> origin, std::string_view host) {
   if (!origin) return;
   const std::size_t scheme = origin->find("://");
   if (scheme != std::string_view::npos &&

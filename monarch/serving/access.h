@@ -40,7 +40,7 @@ class Access {
   void check_host(std::string_view host) const;
   // Throws HttpError 403 if a page of another origin asked. No Origin (curl, a typed address)
   // passes.
-  void check_origin(std::optional<std::string_view> origin, std::string_view host) const;
+  static void check_origin(std::optional<std::string_view> origin, std::string_view host);
   // Throws HttpError 401 unless the token is in `authorization` ("Bearer ..."), in `cookie`
   // (monarch_token=...) or is `query_token`, or none is needed.
   void check_token(std::string_view authorization, std::string_view cookie,

@@ -11,6 +11,7 @@
 #include "monarch/training/recipes/diffusion.h"
 #include "monarch/training/train_loop.h"
 #include "tests/support/message_of.h"
+#include "tests/training/tiny_dit.h"
 
 namespace monarch::training {
 namespace {
@@ -27,31 +28,6 @@ class RunTest : public ::testing::Test {
   fs::path folder_;
 };
 
-models::WanConfig tiny() {
-  models::WanConfig config;
-  config.in_dim = config.out_dim = 4;
-  config.dim = 24;
-  config.ffn_dim = 32;
-  config.freq_dim = 16;
-  config.text_dim = 8;
-  config.text_len = 4;
-  config.num_heads = 2;
-  config.num_layers = 1;
-  config.num_frame_per_block = 2;
-  return config;
-}
-
-// Five latents, the same in every object.
-class FiveLatents : public LatentData {
- public:
-  int64_t size() const override { return 5; }
-  at::Tensor latents(int64_t index) const override {
-    return at::randn({4, 4, 4, 4}, pipelines::seeded_generator(static_cast<std::uint64_t>(index)),
-                     at::kFloat);
-  }
-  std::string prompt(int64_t index) const override { return std::to_string(index); }
-};
-
 // All that a run consists of, from the same first weights.
 struct TinyRun {
   Team alone;
@@ -59,15 +35,15 @@ struct TinyRun {
   DataBatches batches;
 
   explicit TinyRun(double lr = 1e-3)
-      : recipe(tiny(), /*causal=*/true,
-               models::random_dit_weights(tiny(), pipelines::seeded_generator(3)),
+      : recipe(test::tiny_dit(), /*causal=*/true,
+               models::random_dit_weights(test::tiny_dit(), pipelines::seeded_generator(3)),
                {.levels = {.by_chunk = true, .num_frame_per_block = 2},
                 .update = {.lr = lr},
                 .ema = {.decay = 0.9, .start_step = 2},
                 .accumulation = 2},
                alone),
         batches(
-            std::make_shared<FiveLatents>(),
+            std::make_shared<test::NoiseLatents>(5, 4),
             [](std::span<const std::string> prompts) {
               return at::ones({static_cast<int64_t>(prompts.size()), 4, 8});
             },

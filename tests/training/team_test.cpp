@@ -11,6 +11,7 @@
 #include "monarch/training/recipes/diffusion.h"
 #include "monarch/training/train_loop.h"
 #include "tests/parallel/processes.h"
+#include "tests/training/tiny_dit.h"
 
 namespace monarch::training {
 namespace {
@@ -73,41 +74,18 @@ TEST(ProcessTeam, Agrees) {
   for (const Ended& one : ended) EXPECT_EQ(one.message, "40 yes no");
 }
 
-models::WanConfig tiny() {
-  models::WanConfig config;
-  config.in_dim = config.out_dim = 4;
-  config.dim = 24;
-  config.ffn_dim = 32;
-  config.freq_dim = 16;
-  config.text_dim = 8;
-  config.text_len = 4;
-  config.num_heads = 2;
-  config.num_layers = 1;
-  config.num_frame_per_block = 2;
-  return config;
-}
-
-class EightLatents : public LatentData {
- public:
-  int64_t size() const override { return 8; }
-  at::Tensor latents(int64_t index) const override {
-    return at::randn({4, 2, 4, 4}, pipelines::seeded_generator(static_cast<std::uint64_t>(index)),
-                     at::kFloat);
-  }
-  std::string prompt(int64_t index) const override { return std::to_string(index); }
-};
-
 // Trains to `iterations`; the state's hash and the place in the data.
 std::string train(const Team& team, const fs::path& folder, int64_t iterations, bool resume) {
   const at::AutoGradMode gradients(true);
-  DiffusionRecipe recipe(tiny(), /*causal=*/true,
-                         models::random_dit_weights(tiny(), pipelines::seeded_generator(3)),
-                         {.levels = {.by_chunk = true, .num_frame_per_block = 2},
-                          .update = {.lr = 1e-3},
-                          .ema = {.decay = 0.9, .start_step = 2}},
-                         team);
+  DiffusionRecipe recipe(
+      test::tiny_dit(), /*causal=*/true,
+      models::random_dit_weights(test::tiny_dit(), pipelines::seeded_generator(3)),
+      {.levels = {.by_chunk = true, .num_frame_per_block = 2},
+       .update = {.lr = 1e-3},
+       .ema = {.decay = 0.9, .start_step = 2}},
+      team);
   DataBatches batches(
-      std::make_shared<EightLatents>(),
+      std::make_shared<test::NoiseLatents>(8, 2),
       [](std::span<const std::string> prompts) {
         return at::ones({static_cast<int64_t>(prompts.size()), 4, 8});
       },
