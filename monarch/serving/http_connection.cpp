@@ -140,7 +140,7 @@ class HttpConnection final : public Connection,
     write(std::move(response));
   }
 
-  http::response<http::string_body> message(HttpResponse& response) const {
+  static http::response<http::string_body> message(HttpResponse& response) {
     http::response<http::string_body> result;
     result.result(static_cast<unsigned>(response.status));
     result.reason(std::string(status_text(response.status)));

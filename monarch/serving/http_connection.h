@@ -52,6 +52,6 @@ class ServerContext {
 
 void start_http(ServerContext& context, boost::asio::ip::tcp::socket socket);
 void start_websocket(ServerContext& context, beast::tcp_stream stream,
-                     http::request<http::string_body> request, const ConnectViewer& connect);
+                     const http::request<http::string_body>& request, const ConnectViewer& connect);
 
 }  // namespace monarch::serving

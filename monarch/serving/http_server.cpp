@@ -78,7 +78,7 @@ class HttpServer::Impl : public ServerContext {
   std::uint16_t port_ = 0;
 };
 
-HttpServer::HttpServer(Endpoint& endpoint, ServerOptions options)
+HttpServer::HttpServer(Endpoint& endpoint, const ServerOptions& options)
     : impl_(std::make_unique<Impl>(endpoint, options)) {}
 HttpServer::~HttpServer() = default;
 std::uint16_t HttpServer::port() const { return impl_->port(); }

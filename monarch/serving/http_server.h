@@ -23,7 +23,7 @@ class HttpServer {
  public:
   // Listens from now on. The endpoint must outlive the server. Throws kInvalidArgument (access
   // rules), kIo (port taken, address of another machine), kUnsupported (built without Boost).
-  HttpServer(Endpoint& endpoint, ServerOptions options);
+  HttpServer(Endpoint& endpoint, const ServerOptions& options);
   ~HttpServer();
 
   std::uint16_t port() const;

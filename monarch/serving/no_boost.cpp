@@ -8,7 +8,7 @@ class HttpServer::Impl {};
 
 bool has_http_server() { return false; }
 
-HttpServer::HttpServer(Endpoint& /*endpoint*/, ServerOptions /*options*/) {
+HttpServer::HttpServer(Endpoint& /*endpoint*/, const ServerOptions& /*options*/) {
   fail(
       ErrorCode::kUnsupported,
       "[monarch_serving] this build cannot serve: it was built without Boost; install libboost-dev "

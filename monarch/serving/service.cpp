@@ -60,7 +60,7 @@ void Service::answered(int status) {
 HttpResponse Service::answer(const HttpRequest& request) {
   if (request.path == "/health" || request.path == "/ready") {
     allow(request, "GET");
-    return {.body = "{\"status\":\"ok\"}"};
+    return {.body = R"({"status":"ok"})"};
   }
   if (request.path == "/metrics") {
     allow(request, "GET");
@@ -159,7 +159,7 @@ ConnectViewer Service::accept_websocket(const HttpRequest& request) {
   return viewer(LiveFormat::kMp4, std::nullopt);
 }
 
-ConnectViewer Service::viewer(LiveFormat format, std::optional<StreamSettings> start) {
+ConnectViewer Service::viewer(LiveFormat format, const std::optional<StreamSettings>& start) {
   if (live_.viewers >= limits_.max_viewers) {
     throw HttpError(429, str_cat("all ", limits_.max_viewers, " places for viewers are taken"),
                     std::chrono::seconds(10));

@@ -36,7 +36,7 @@ class Service final : public Endpoint {
   HttpResponse mjpeg(const HttpRequest& request);
   HttpResponse metrics_text();
   void declare_metrics();
-  ConnectViewer viewer(LiveFormat format, std::optional<StreamSettings> start);
+  ConnectViewer viewer(LiveFormat format, const std::optional<StreamSettings>& start);
 
   Engine& engine_;
   const Limits limits_;

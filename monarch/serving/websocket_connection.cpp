@@ -152,7 +152,8 @@ class WebSocketConnection final : public Connection,
 }  // namespace
 
 void start_websocket(ServerContext& context, beast::tcp_stream stream,
-                     http::request<http::string_body> request, const ConnectViewer& connect) {
+                     const http::request<http::string_body>& request,
+                     const ConnectViewer& connect) {
   std::make_shared<WebSocketConnection>(context, std::move(stream))->start(request, connect);
 }
 

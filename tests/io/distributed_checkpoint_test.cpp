@@ -17,7 +17,7 @@ const fs::path kSample = fs::path(MONARCH_SOURCE_DIR) / "tests/fixtures/training
 
 // A copy that tests may damage.
 fs::path copy_to(const TemporaryFolder& folder) {
-  const fs::path copy = folder.path() / "copy";
+  fs::path copy = folder.path() / "copy";
   fs::copy(kSample / "checkpoint_model_000050", copy);
   for (const auto& entry : fs::directory_iterator(copy))
     fs::permissions(entry.path(), fs::perms::owner_write, fs::perm_options::add);

@@ -45,7 +45,7 @@ void MonarchForwardPlan::choose_splits(const DeviceLimits& limits) {
   for (std::int64_t splits = 1; splits <= std::min(kMaxSplits, chunks_of(1)); ++splits) {
     const std::int64_t waves = (tiles * splits + at_once - 1) / at_once;
     const std::int64_t chunks = (chunks_of(g.num_groups) + splits - 1) / splits;
-    double cost = double(waves * chunks);
+    auto cost = double(waves * chunks);
     if (splits > 1) cost += double(splits) * result_bytes / (chunk_bytes * double(at_once));
     if (cost >= best) continue;
     best = cost;

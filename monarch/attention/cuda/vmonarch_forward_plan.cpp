@@ -70,7 +70,7 @@ VMonarchForwardPlan::VMonarchForwardPlan(const VMonarchProblem& problem, const D
 std::size_t VMonarchForwardPlan::workspace_bytes() const {
   const auto tokens =
       static_cast<std::size_t>(problem_.batch * problem_.num_heads * problem_.num_tokens());
-  return tokens * (2 * 2 * static_cast<std::size_t>(problem_.head_dim) + 2 * sizeof(float));
+  return tokens * (4 * static_cast<std::size_t>(problem_.head_dim) + 2 * sizeof(float));
 }
 
 VMonarchForwardArgs VMonarchForwardPlan::args(const ConstTensorView& q, const ConstTensorView& k,

@@ -173,8 +173,8 @@ class FirstStage {
       add_weighted(slot + r * args_.shared.slot_row_bytes + 2 * d,
                    args_.shared.weights + 2 * r * kTileCols * args_.shared.weight_pitch, sum);
       const std::uint32_t inverse = args_.shared.inverse + 4 * (r * kTileCols + 2 * t_);
-      const float first = device::load_shared<float>(inverse);
-      const float second = device::load_shared<float>(inverse + 4);
+      const auto first = device::load_shared<float>(inverse);
+      const auto second = device::load_shared<float>(inverse + 4);
       const std::uint32_t row = to + g_ * args_.shared.column_pitch +
                                 (chunk_row + r) * row_pitch_bytes() + 2 * d + 4 * t_;
       device::store_shared(row,

@@ -184,10 +184,10 @@ class FlashRows {
       sum_[half] *= shrink[half];
       max_[half] = max;
       MONARCH_UNROLL
-      for (int n = 0; n < kTiles; ++n) {
+      for (auto& tile : score) {
         MONARCH_UNROLL
         for (int side = 0; side < 2; ++side) {
-          float& x = score[n][2 * half + side];
+          float& x = tile[2 * half + side];
           const float e = device::exp2(x - max);
           sum_[half] += e;
           if constexpr (kMeanKeys) {

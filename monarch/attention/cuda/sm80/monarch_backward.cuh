@@ -129,7 +129,7 @@ class MonarchBackwardBlock : KeyWalk<T, kHeadDim> {
       MONARCH_UNROLL
       for (int side = 0; side < 2; ++side) {
         const int row = 2 * t_ + side;
-        const float c_l =
+        const auto c_l =
             device::load_shared<float>(args_.shared.c_l + 4 * (warp_ * kChunkRows + row));
         const bool counts = counts_[half] && row < rows_left_;
         l[side] =
@@ -156,11 +156,9 @@ class MonarchBackwardBlock : KeyWalk<T, kHeadDim> {
   MONARCH_DEVICE void store_sums(const std::uint32_t (&weight)[2], const std::uint32_t (&dx)[2],
                                  float (&dx_sum)[2]) {
     MONARCH_UNROLL
-    for (int side = 0; side < 2; ++side) {
+    for (float& sum : dx_sum) {
       MONARCH_UNROLL
-      for (int mask = 4; mask < kWarpSize; mask *= 2) {
-        dx_sum[side] += device::shuffle_xor(dx_sum[side], mask);
-      }
+      for (int mask = 4; mask < kWarpSize; mask *= 2) sum += device::shuffle_xor(sum, mask);
     }
     const std::uint32_t dx_columns[2] = {device::transposed(dx[0]), device::transposed(dx[1])};
     const std::uint32_t weight_columns[2] = {device::transposed(weight[0]),

@@ -111,8 +111,8 @@ class MonarchForwardBlock : KeyWalk<T, kHeadDim> {
     bool grew = false;
     float scale[kRowFragments][2];
     const std::uint32_t c_l = args_.shared.c_l + 4 * (warp_ * kChunkRows + 2 * t_);
-    const float c_even = device::load_shared<float>(c_l);
-    const float c_odd = device::load_shared<float>(c_l + 4);
+    const auto c_even = device::load_shared<float>(c_l);
+    const auto c_odd = device::load_shared<float>(c_l + 4);
     MONARCH_UNROLL
     for (int fragment = 0; fragment < kRowFragments; ++fragment) {
       MONARCH_UNROLL

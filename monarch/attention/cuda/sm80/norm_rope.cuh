@@ -63,11 +63,11 @@ class NormRope {
   MONARCH_DEVICE float inverse_rms() const {
     float sum = 0;
     MONARCH_UNROLL
-    for (int n = 0; n < kNormPieces; ++n) {
+    for (const auto& piece : pieces_) {
       MONARCH_UNROLL
       for (int pair = 0; pair < 4; ++pair) {
         float x[2];
-        device::unpack<T>(pieces_[n].words[pair], x);
+        device::unpack<T>(piece.words[pair], x);
         sum += x[0] * x[0] + x[1] * x[1];
       }
     }
