@@ -25,7 +25,8 @@ ARCHITECTURES = ("sm_80", "sm_90a")
 SOURCES = ("monarch/attention/cuda/sm80/monarch_backward_bf16_128.cu",
            "monarch/attention/cuda/sm80/monarch_forward_bf16_128.cu",
            "monarch/attention/cuda/sm80/norm_rope.cu",
-           "monarch/attention/cuda/sm80/vmonarch_forward_bf16_128.cu")
+           "monarch/attention/cuda/sm80/step_backward_bf16_128.cu",
+           "monarch/attention/cuda/sm80/step_forward_bf16_128.cu")
 FIGURES = ("registers", "stack", "spill_stores", "spill_loads", "shared")
 
 
@@ -41,7 +42,10 @@ def short_name(mangled: str) -> str:
     while found := re.match(r"\d+", rest):
         end = found.end() + int(found.group())
         name, rest = rest[found.end():end], rest[end:]
-    arguments = re.findall(r"\d+(Bf16|F16)E|L(?:i|N\w*?(?:FlashKind|ColumnPass)E)(\d+)E", rest)
+    wrapped = re.match(r"INS\w_(\d+)(?!Bf16|F16)", rest)  # kernel<Class<...>>: the class says more
+    if wrapped:
+        name = rest[wrapped.end():wrapped.end() + int(wrapped.group(1))]
+    arguments = re.findall(r"\d+(Bf16|F16)E|L(?:[ib]|N\w*?(?:FlashKind|ColumnPass|GradientKind)E)(\d+)E", rest)
     return f"{name}<{', '.join(a or b for a, b in arguments)}>"
 
 

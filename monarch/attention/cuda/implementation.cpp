@@ -2,7 +2,8 @@
 
 #include "monarch/attention/cuda/monarch_backward.h"
 #include "monarch/attention/cuda/monarch_forward.h"
-#include "monarch/attention/cuda/vmonarch_forward.h"
+#include "monarch/attention/cuda/step_backward.h"
+#include "monarch/attention/cuda/step_forward.h"
 
 namespace monarch::attention::cuda {
 namespace {
@@ -11,10 +12,16 @@ namespace {
   fail(ErrorCode::kUnsupported, "[monarch_attention] cuda-sm80 has no ", what);
 }
 
-const MonarchProblem& with_backward(const Problem& problem) {
+// The problem of the fused kernels, or null.
+const MonarchProblem* fused(const Problem& problem) {
   const auto* monarch = std::get_if<MonarchProblem>(&problem);
-  if (monarch == nullptr) refuse("backward but that of monarchrt");
-  return *monarch;
+  return monarch != nullptr && monarch->num_iters == 1 ? monarch : nullptr;
+}
+
+StepProblem stepwise(const Problem& problem) {
+  if (const auto* monarch = std::get_if<MonarchProblem>(&problem)) return *monarch;
+  if (const auto* vmonarch = std::get_if<VMonarchProblem>(&problem)) return *vmonarch;
+  refuse("dense attention");
 }
 
 }  // namespace
@@ -41,44 +48,46 @@ std::string CudaImplementation::refusal(const Problem& problem, DType dtype,
 
 std::size_t CudaImplementation::forward_workspace(const Problem& problem,
                                                   int /*num_threads*/) const {
-  if (const auto* monarch = std::get_if<MonarchProblem>(&problem)) {
+  if (const MonarchProblem* monarch = fused(problem)) {
     return MonarchForwardPlan(*monarch, current_device_limits()).workspace_bytes();
   }
-  if (const auto* vmonarch = std::get_if<VMonarchProblem>(&problem)) {
-    return VMonarchForwardPlan(*vmonarch, current_device_limits()).workspace_bytes();
-  }
-  refuse("dense attention");
+  return StepForwardPlan(stepwise(problem), current_device_limits()).workspace_bytes();
 }
 
 std::size_t CudaImplementation::backward_workspace(const Problem& problem,
                                                    int /*num_threads*/) const {
-  const MonarchProblem& monarch = with_backward(problem);
-  return MonarchBackwardPlan(monarch, current_device_limits()).workspace_bytes();
+  if (const MonarchProblem* monarch = fused(problem)) {
+    return MonarchBackwardPlan(*monarch, current_device_limits()).workspace_bytes();
+  }
+  return StepBackwardPlan(stepwise(problem), current_device_limits()).workspace_bytes();
 }
 
 void CudaImplementation::forward(const Problem& problem, const ForwardTensors& t,
                                  int /*num_threads*/, std::span<std::byte> workspace,
                                  const ParallelLoop& /*loop*/) const {
   const Workspace space{workspace.data(), workspace.size()};
-  if (const auto* monarch = std::get_if<MonarchProblem>(&problem)) {
-    MonarchForwardPlan(*monarch, current_device_limits())
-        .run(t.q, t.k, t.v, t.out, t.lse, space, t.stream);
-  } else if (const auto* vmonarch = std::get_if<VMonarchProblem>(&problem)) {
-    if (t.lse != nullptr) refuse("lse of vmonarch, whose backward it does not have; pass null");
-    VMonarchForwardPlan(*vmonarch, current_device_limits())
-        .run(t.q, t.k, t.v, t.out, space, t.stream);
+  const auto run = [&](const auto& plan) {
+    plan.run(t.q, t.k, t.v, t.out, t.lse, space, t.stream);
+  };
+  if (const MonarchProblem* monarch = fused(problem)) {
+    run(MonarchForwardPlan(*monarch, current_device_limits()));
   } else {
-    refuse("dense attention");
+    run(StepForwardPlan(stepwise(problem), current_device_limits()));
   }
 }
 
 void CudaImplementation::backward(const Problem& problem, const BackwardTensors& t,
                                   int /*num_threads*/, std::span<std::byte> workspace,
                                   const ParallelLoop& /*loop*/) const {
-  const MonarchProblem& monarch = with_backward(problem);
-  MonarchBackwardPlan(monarch, current_device_limits())
-      .run({t.q, t.k, t.v, t.out, t.grad_out, t.lse, t.grad_q, t.grad_k, t.grad_v},
-           {workspace.data(), workspace.size()}, t.stream);
+  const auto run = [&](const auto& plan) {
+    plan.run({t.q, t.k, t.v, t.out, t.grad_out, t.lse, t.grad_q, t.grad_k, t.grad_v},
+             {workspace.data(), workspace.size()}, t.stream);
+  };
+  if (const MonarchProblem* monarch = fused(problem)) {
+    run(MonarchBackwardPlan(*monarch, current_device_limits()));
+  } else {
+    run(StepBackwardPlan(stepwise(problem), current_device_limits()));
+  }
 }
 
 }  // namespace monarch::attention::cuda

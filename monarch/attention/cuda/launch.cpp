@@ -6,7 +6,8 @@
 #include "monarch/attention/cuda/sm80/monarch_backward_launch.h"
 #include "monarch/attention/cuda/sm80/monarch_forward_launch.h"
 #include "monarch/attention/cuda/sm80/norm_rope_launch.h"
-#include "monarch/attention/cuda/sm80/vmonarch_forward_launch.h"
+#include "monarch/attention/cuda/sm80/step_backward_launch.h"
+#include "monarch/attention/cuda/sm80/step_forward_launch.h"
 #include "monarch/base/error.h"
 
 namespace monarch::attention::cuda {
@@ -38,9 +39,15 @@ void launch_monarch_backward(const MonarchBackwardArgs& args, DType dtype, Strea
   });
 }
 
-void launch_vmonarch_forward(const VMonarchForwardArgs& args, DType dtype, Stream stream) {
+void launch_step_forward(const StepArgs& args, DType dtype, Stream stream) {
   sm80::dispatch_head_dim(args.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
-    sm80::launch_vmonarch<T, kHeadDim>(args, stream);
+    sm80::launch_step_forward<T, kHeadDim>(args, stream);
+  });
+}
+
+void launch_step_backward(const StepGradientArgs& args, DType dtype, Stream stream) {
+  sm80::dispatch_head_dim(args.step.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
+    sm80::launch_step_backward<T, kHeadDim>(args, stream);
   });
 }
 

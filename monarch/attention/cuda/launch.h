@@ -6,7 +6,7 @@
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
 #include "monarch/attention/cuda/norm_rope_args.h"
-#include "monarch/attention/cuda/vmonarch_forward_args.h"
+#include "monarch/attention/cuda/step_gradient_args.h"
 #include "monarch/base/dtype.h"
 
 namespace monarch::attention::cuda {
@@ -17,7 +17,9 @@ void launch_monarch_forward(const MonarchForwardArgs& args, DType dtype, Stream 
 // Queues the kernels of one group of heads.
 void launch_monarch_backward(const MonarchBackwardArgs& args, DType dtype, Stream stream);
 
-void launch_vmonarch_forward(const VMonarchForwardArgs& args, DType dtype, Stream stream);
+void launch_step_forward(const StepArgs& args, DType dtype, Stream stream);
+
+void launch_step_backward(const StepGradientArgs& args, DType dtype, Stream stream);
 
 void launch_norm_rope(const NormRopeArgs& args, DType dtype, Stream stream);
 

@@ -26,8 +26,9 @@ void launch_monarch_backward(const MonarchBackwardArgs& /*args*/, DType /*dtype*
   refuse();
 }
 
-void launch_vmonarch_forward(const VMonarchForwardArgs& /*args*/, DType /*dtype*/,
-                             Stream /*stream*/) {
+void launch_step_forward(const StepArgs& /*args*/, DType /*dtype*/, Stream /*stream*/) { refuse(); }
+
+void launch_step_backward(const StepGradientArgs& /*args*/, DType /*dtype*/, Stream /*stream*/) {
   refuse();
 }
 

@@ -8,7 +8,8 @@
 #include "monarch/attention/cuda/sm80/monarch_backward.cuh"
 #include "monarch/attention/cuda/sm80/monarch_forward.cuh"
 #include "monarch/attention/cuda/sm80/norm_rope.cuh"
-#include "monarch/attention/cuda/sm80/vmonarch_columns.cuh"
+#include "monarch/attention/cuda/sm80/step_columns.cuh"
+#include "monarch/attention/cuda/sm80/step_gradient_passes.cuh"
 
 namespace monarch::attention::test {
 
@@ -41,20 +42,47 @@ void emulate(const cuda::MonarchBackwardArgs& args, DType dtype, bool backwards)
   });
 }
 
-void emulate(const cuda::VMonarchForwardArgs& args, DType dtype, bool backwards) {
-  using cuda::VMonarchForwardArgs;
+namespace {
+
+// Calls passes(flash, columns) with what emulates the kernels.
+template <typename T, int kHeadDim, typename Passes>
+void emulate_step_passes(bool backwards, const Passes& passes) {
   using namespace cuda::sm80;  // NOLINT: kinds and passes are many
-  dispatch_head_dim(args.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
-    vmonarch_passes(
+  passes(
+      [&]<FlashKind kKind>(const cuda::StepArgs& args) {
+        launch({flash_blocks(args, kKind), kThreads,
+                static_cast<std::size_t>(flash_shared_bytes(kHeadDim, kKind)), backwards},
+               [&] { FlashRows<T, kHeadDim, kKind>(args).run(); });
+      },
+      [&]<ColumnPass kPass>(const cuda::StepArgs& args) {
+        launch({column_blocks(args, kPass), kThreads, 0, backwards},
+               [&] { StepColumns<T, kHeadDim, kPass>(args).run(); });
+      });
+}
+
+}  // namespace
+
+void emulate(const cuda::StepArgs& args, DType dtype, bool backwards) {
+  cuda::sm80::dispatch_head_dim(args.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
+    emulate_step_passes<T, kHeadDim>(backwards, [&](const auto& flash, const auto& columns) {
+      cuda::sm80::forward_passes(args, flash, columns);
+    });
+  });
+}
+
+void emulate(const cuda::StepGradientArgs& args, DType dtype, bool backwards) {
+  cuda::sm80::dispatch_head_dim(args.step.padded_head_dim, dtype, [&]<typename T, int kHeadDim>() {
+    cuda::sm80::gradient_passes<T, kHeadDim>(
         args,
-        [&]<FlashKind kKind>(const VMonarchForwardArgs& pass) {
-          launch({flash_blocks(pass, kKind), kThreads,
-                  static_cast<std::size_t>(flash_shared_bytes(kHeadDim, kKind)), backwards},
-                 [&] { FlashRows<T, kHeadDim, kKind>(pass).run(); });
+        [&](const cuda::StepArgs& step, bool last) {
+          emulate_step_passes<T, kHeadDim>(backwards, [&](const auto& flash, const auto& columns) {
+            cuda::sm80::step_passes(step, last, flash, columns);
+          });
         },
-        [&]<ColumnPass kPass>(const VMonarchForwardArgs& pass) {
-          launch({column_blocks(pass), kThreads, 0, backwards},
-                 [&] { VMonarchColumns<T, kHeadDim, kPass>(pass).run(); });
+        [&]<typename Kernel>(std::string_view /*name*/, const cuda::StepGradientArgs& pass,
+                             std::int64_t blocks, int shared_bytes) {
+          launch({blocks, kThreads, static_cast<std::size_t>(shared_bytes), backwards},
+                 [&] { Kernel(pass).run(); });
         });
   });
 }

@@ -4,7 +4,7 @@
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
 #include "monarch/attention/cuda/norm_rope_args.h"
-#include "monarch/attention/cuda/vmonarch_forward_args.h"
+#include "monarch/attention/cuda/step_gradient_args.h"
 #include "monarch/base/dtype.h"
 
 namespace monarch::attention::test {
@@ -12,7 +12,8 @@ namespace monarch::attention::test {
 // `backwards`: thread blocks in the opposite order.
 void emulate(const cuda::MonarchForwardArgs& args, DType dtype, bool backwards = false);
 void emulate(const cuda::MonarchBackwardArgs& args, DType dtype, bool backwards = false);
-void emulate(const cuda::VMonarchForwardArgs& args, DType dtype, bool backwards = false);
+void emulate(const cuda::StepArgs& args, DType dtype, bool backwards = false);
+void emulate(const cuda::StepGradientArgs& args, DType dtype, bool backwards = false);
 
 void emulate(const cuda::NormRopeArgs& args, DType dtype);
 

@@ -17,7 +17,8 @@ const std::string kWant =
 TEST(NoCuda, EveryEntryPointSaysWhatToBuild) {
   EXPECT_EQ(message_of([] { cuda::current_device_limits(); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_monarch_forward({}, DType::kBF16, nullptr); }), kWant);
-  EXPECT_EQ(message_of([] { cuda::launch_vmonarch_forward({}, DType::kBF16, nullptr); }), kWant);
+  EXPECT_EQ(message_of([] { cuda::launch_step_forward({}, DType::kBF16, nullptr); }), kWant);
+  EXPECT_EQ(message_of([] { cuda::launch_step_backward({}, DType::kBF16, nullptr); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_norm_rope({}, DType::kBF16, nullptr); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_monarch_backward({}, DType::kBF16, nullptr); }), kWant);
   const MonarchProblem problem{.head_dim = 64, .height = 2, .width = 2};

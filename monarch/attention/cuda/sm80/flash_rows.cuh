@@ -1,4 +1,4 @@
-// Flash attention of 128 queries with a row of keys, for VMonarch (arXiv 2601.22275):
+// Flash attention of 128 queries with a row of keys, for what step_args.h is about:
 //   R = softmax_l( s query . K[l] )
 //   first stage of an iteration   a_L = sum_l R K[l], H = - sum_l R log R, and in the last one also
 //                                 Y = sum_l R V[l]; queries and keys are those of one factor row
@@ -15,14 +15,11 @@
 
 #include "monarch/attention/cuda/common/device.h"
 #include "monarch/attention/cuda/sm80/flash_tiles.h"
+#include "monarch/attention/cuda/sm80/step_unit.h"
 #include "monarch/attention/cuda/sm80/tiles.h"
-#include "monarch/attention/cuda/vmonarch_forward_args.h"
+#include "monarch/attention/cuda/step_args.h"
 
 namespace monarch::attention::cuda::sm80 {
-
-MONARCH_DEVICE int token_on(const Axis& axis, int n) {
-  return n / axis.inner * axis.outer_stride + n % axis.inner * axis.inner_stride;
-}
 
 template <typename T, int kHeadDim, FlashKind kKind>
 class FlashRows {
@@ -36,7 +33,7 @@ class FlashRows {
   static constexpr std::uint32_t kSlotBytes = (kMeanValues ? 2 : 1) * kOperandBytes;
 
  public:
-  MONARCH_DEVICE explicit FlashRows(const VMonarchForwardArgs& args)
+  MONARCH_DEVICE explicit FlashRows(const StepArgs& args)
       : args_(args),
         thread_(device::thread_index()),
         lane_(thread_ % kWarpSize),
@@ -52,6 +49,7 @@ class FlashRows {
       device::copy_async_wait<0>();
       device::barrier();
       if (tile + 1 < tiles) issue(tile + 1);
+      if (first_query_ > last_query_) continue;  // this warp has none; it copies for the others
       fold(tile % 2 * kSlotBytes, num_keys_ - tile * kFlashKeys);
     }
     store();
@@ -70,19 +68,23 @@ class FlashRows {
       rest /= args_.rows;
     }
     unit_ = rest;
-    num_keys_ = kMeanKeys ? args_.cols : args_.rows * args_.cols;
+    num_keys_ = kMeanKeys ? args_.cols : args_.kv_tokens;
+    if constexpr (kMeanKeys) {
+      query_token_ = row_token(args_.q_map, unit_ % args_.q_blocks, row_ % args_.queries);
+      key_token_ = key_row_token(args_, row_);
+    }
   }
-  // Of a query or key of this row.
-  MONARCH_DEVICE std::int64_t token(int index) const {
-    if constexpr (!kMeanKeys) return index;
-    return token_on(args_.row_axis, row_) + token_on(args_.col_axis, index);
+  MONARCH_DEVICE std::int64_t query_token(int index) const {
+    return kMeanKeys ? query_token_ + token_on(args_.q_map.col, index) : index;
+  }
+  MONARCH_DEVICE std::int64_t key_token(int index) const {
+    return kMeanKeys ? key_token_ + token_on(args_.k_map.col, index) : index;
   }
   template <typename Element>
   MONARCH_DEVICE Element* head_of(const Operand<Element>& operand) const {
-    return operand.data + unit_ / args_.num_heads * operand.batch_stride +
-           unit_ % args_.num_heads * operand.head_stride;
+    return sm80::head_of(operand, args_, unit_);
   }
-  // Number of a query among all [B, H, rows, cols].
+  // Number of a query among all [units, rows, cols].
   MONARCH_DEVICE std::int64_t index_of(int query) const {
     return (std::int64_t{unit_} * args_.rows + row_) * args_.cols + query;
   }
@@ -92,18 +94,11 @@ class FlashRows {
     for (int half = 0; half < 2; ++half) {
       const int wanted = first_query_ + 8 * half + g_;
       const int query = wanted < last_query_ ? wanted : last_query_;
-      const std::uint16_t* const row = kMeanKeys && !args_.first_iteration
-                                           ? args_.a_r + index_of(query) * args_.head_dim
-                                           : head_of(args_.q) + token(query) * args_.q.token_stride;
-      MONARCH_UNROLL
-      for (int depth = 0; depth < kDepth; ++depth) {
-        MONARCH_UNROLL
-        for (int side = 0; side < 2; ++side) {
-          const int d = 16 * depth + 8 * side + 2 * t_;
-          q_[depth][2 * side + half] =
-              d < args_.head_dim ? *reinterpret_cast<const std::uint32_t*>(row + d) : 0;
-        }
-      }
+      const std::uint16_t* const row =
+          kMeanKeys && !args_.first_iteration
+              ? args_.a_r + index_of(query) * args_.head_dim
+              : head_of(args_.q) + query_token(query) * args_.q.token_stride;
+      load_left(q_, half, args_, row);
       max_[half] = -INFINITY;
     }
   }
@@ -115,7 +110,7 @@ class FlashRows {
       const int row = piece / kPieces;
       const int d = piece % kPieces * 8;
       const int wanted = tile * kFlashKeys + row;
-      const std::int64_t key = token(wanted < num_keys_ ? wanted : num_keys_ - 1);
+      const std::int64_t key = key_token(wanted < num_keys_ ? wanted : num_keys_ - 1);
       const bool valid = d < args_.head_dim;
       const std::uint32_t to = slot + row * kPitch + 2 * d;
       device::copy_async(to, head_of(args_.k) + (valid ? key * args_.k.token_stride + d : 0),
@@ -159,8 +154,7 @@ class FlashRows {
   // Scores to weights e^(x - max), with the sums; shrink: what earlier tiles' sums are to be
   // multiplied by.
   MONARCH_DEVICE void softmax(float (&score)[kTiles][4], int count, float (&shrink)[2]) {
-    const float scale =
-        kMeanKeys && args_.first_iteration ? args_.first_scale_log2 : args_.scale_log2;
+    const float scale = kMeanKeys ? row_scale(args_, args_.scale_log2) : args_.scale_log2;
     MONARCH_UNROLL
     for (int half = 0; half < 2; ++half) {
       float max = -INFINITY;
@@ -237,14 +231,20 @@ class FlashRows {
       const int query = first_query_ + 8 * half + g_;
       if (query > last_query_) continue;
       const float inverse = 1.0F / sum;
+      const float lse = max_[half] + device::log2(sum);
       if constexpr (kMeanKeys) {
-        if (t_ == 0) args_.entropy[index_of(query)] = device::log2(sum) - entropy * inverse;
+        if (t_ == 0) {
+          args_.entropy[index_of(query)] = device::log2(sum) - entropy * inverse;
+          if (args_.row_lse != nullptr) args_.row_lse[index_of(query)] = lse;
+        }
         store_row(a_l_, half, inverse, args_.a_l + index_of(query) * args_.head_dim);
         if constexpr (kMeanValues) {
-          store_row(y_, half, inverse, args_.a_r + index_of(query) * args_.head_dim);
+          store_row(y_, half, inverse, args_.y + index_of(query) * args_.head_dim);
         }
       } else {
-        store_row(y_, half, inverse, head_of(args_.out) + token(query) * args_.out.token_stride);
+        if (t_ == 0) store_lse(args_, unit_, query, lse);
+        store_row(y_, half, inverse,
+                  head_of(args_.out) + query_token(query) * args_.out.token_stride);
       }
     }
   }
@@ -259,13 +259,15 @@ class FlashRows {
     }
   }
 
-  const VMonarchForwardArgs& args_;
+  const StepArgs& args_;
   const int thread_;
   const int lane_;
   const int g_;  // lane = 4 g + t
   const int t_;
-  int unit_ = 0;  // batch times heads plus head
+  int unit_ = 0;
   int row_ = 0;
+  std::int64_t query_token_ = 0;
+  std::int64_t key_token_ = 0;
   int first_query_ = 0;
   int last_query_ = 0;
   int num_keys_ = 0;

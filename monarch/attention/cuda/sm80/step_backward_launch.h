@@ -2,11 +2,11 @@
 #pragma once
 
 #include "monarch/attention/cuda/device_limits.h"
-#include "monarch/attention/cuda/vmonarch_forward_args.h"
+#include "monarch/attention/cuda/step_gradient_args.h"
 
 namespace monarch::attention::cuda::sm80 {
 
 template <typename T, int kHeadDim>
-void launch_vmonarch(const VMonarchForwardArgs& args, Stream stream);
+void launch_step_backward(const StepGradientArgs& args, Stream stream);
 
 }  // namespace monarch::attention::cuda::sm80

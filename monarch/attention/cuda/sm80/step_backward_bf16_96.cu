@@ -1,0 +1,7 @@
+#include "monarch/attention/cuda/sm80/step_backward_kernel.cuh"
+
+namespace monarch::attention::cuda::sm80 {
+
+template void launch_step_backward<Bf16, 96>(const StepGradientArgs& args, Stream stream);
+
+}  // namespace monarch::attention::cuda::sm80
