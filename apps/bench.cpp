@@ -19,6 +19,7 @@ struct BenchArguments {
   std::string plot;
   VaeBench vae;
   GenerateBench generate;
+  std::string training = "both";
   std::string grid = "30x52", latent = "30x52", size, mode = "both", split = "f,hw";
   std::int64_t num_iters = 0;  // 0: the preset's default
 };
@@ -164,6 +165,13 @@ void add_bench(CLI::App& app) {
       ->add_option("--cached-frames", a->generate.cached_frames,
                    "streaming: latent frames before them")
       ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
+  add("train", "a training step: the shapes model, two layers at 1.3B widths",
+      [a](BenchReport& report) {
+        bench_training(report, {.shapes = a->training != "wide", .wide = a->training != "shapes"});
+      })
+      ->add_option("--size", a->training, "shapes, wide (1.3B widths) or both")
+      ->check(CLI::IsMember({"shapes", "wide", "both"}))
       ->capture_default_str();
   bench->footer(
       "Examples:\n"

@@ -54,6 +54,13 @@ struct VaeBench {
 };
 void bench_vae(BenchReport& report, const VaeBench& options);
 
+// A training step (flow matching, AdamW) of a random model: at the sizes of the shapes model, and
+// of two layers at 1.3B widths. The gradient is verified against that of composed attention.
+struct TrainingBench {
+  bool shapes = true, wide = true;  // which of the two
+};
+void bench_training(BenchReport& report, const TrainingBench& options);
+
 // A model folder at work: the stages of whole videos and of streaming, with loaded weights.
 struct GenerateBench {
   std::string model = kShapesModel;
