@@ -98,6 +98,7 @@ class FragmentedMp4::Impl {
     av_dict_set(&options, "preset", "veryfast", 0);
     av_dict_set(&options, "tune", "zerolatency", 0);
     av_dict_set(&options, "crf", "20", 0);
+    av_dict_set(&options, "forced-idr", "1", 0);
     const int opened = avcodec_open2(codec_.get(), encoder, &options);
     av_dict_free(&options);
     check(opened);
@@ -113,6 +114,8 @@ class FragmentedMp4::Impl {
     check(av_frame_make_writable(frame_.get()));
     convert(scaler_.get(), rgb, *frame_);
     frame_->pts = num_frames_++;
+    frame_->pict_type = starts_fragment_ ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+    starts_fragment_ = false;
     check(avcodec_send_frame(codec_.get(), frame_.get()));
     while (true) {
       const int received = avcodec_receive_packet(codec_.get(), packet_.get());
@@ -130,6 +133,7 @@ class FragmentedMp4::Impl {
   std::string take() {
     if (in_fragment_) check(av_write_frame(muxer_.get(), nullptr));  // ends the fragment
     in_fragment_ = false;
+    starts_fragment_ = true;
     avio_flush(io_.get());
     return std::exchange(bytes_, {});
   }
@@ -172,6 +176,7 @@ class FragmentedMp4::Impl {
   Scaler scaler_;
   std::int64_t num_frames_ = 0;
   bool in_fragment_ = false;
+  bool starts_fragment_ = true;
 };
 
 class JpegEncoder::Impl {

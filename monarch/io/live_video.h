@@ -24,8 +24,8 @@ class FragmentedMp4 {
 
   // rgb: [height, width, 3]. Encoded without delay.
   void write(std::span<const std::uint8_t> rgb);
-  // The frames written since the last call as a fragment; before the first the header. Empty if
-  // there is nothing.
+  // The frames written since the last call as a fragment, which begins with a key frame, so that
+  // a recording may begin with any; before the first the header. Empty if there is nothing.
   std::string take();
 
   // For MediaSource: video/mp4; codecs="avc1.64000b".

@@ -71,6 +71,24 @@ TEST_F(LiveVideoTest, EachPieceIsAFragmentAndTogetherTheyAreAFile) {
   }
 }
 
+TEST_F(LiveVideoTest, ARecordingMayBeginWithAnyFragment) {
+  FragmentedMp4 mp4(kFormat);
+  mp4.write(plain(220, 30, 40));
+  const std::string first = mp4.take();
+  for (int i = 0; i < 3; ++i) mp4.write(plain(220, 30, 40));
+  mp4.take();
+  for (int i = 0; i < 3; ++i) mp4.write(plain(20, 60, 200));
+  const std::string third = mp4.take();
+  const std::string header = first.substr(0, first.find("moof") - 4);
+  write("recording.mp4", header + third);
+  const Video video = read_video(folder_ / "recording.mp4");
+  ASSERT_EQ(video.frames.size(), 3U);
+  for (int c = 0; c < 3; ++c) {
+    const auto at = static_cast<std::size_t>((24 * 64 + 32) * 3 + c);
+    EXPECT_NEAR(video.frames[0][at], plain(20, 60, 200)[at], 8) << c;
+  }
+}
+
 TEST_F(LiveVideoTest, JpegKeepsTheColours) {
   JpegEncoder encoder(kFormat);
   encoder.encode(plain(0, 0, 0));
