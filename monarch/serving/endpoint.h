@@ -3,7 +3,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <istream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -47,12 +49,19 @@ class Viewer {
 
 using ConnectViewer = std::function<std::shared_ptr<Viewer>(std::shared_ptr<Channel>)>;
 
+// Bytes of an open file, from where it stands.
+struct FileBody {
+  std::shared_ptr<std::istream> file = {};
+  std::uint64_t size = 0;
+};
+
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers = {};
   std::string body = {};
-  ConnectViewer stream = {};  // instead of a body: whatever is sent until the channel closes
+  FileBody file = {};         // or, read piece by piece as the client takes it, a file
+  ConnectViewer stream = {};  // or whatever is sent until the channel closes
 };
 
 // Called by the transport's thread. Throws HttpError (others become a 500).

@@ -34,6 +34,8 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual const ModelCard& card() const = 0;
+  // Does what the first stream would otherwise wait for.
+  virtual void prepare() {}
   // `num_frames`: pixel frames of a video with an end; without, the stream has none.
   virtual std::unique_ptr<EngineStream> open(const StreamSettings& settings,
                                              std::optional<std::int64_t> num_frames) = 0;

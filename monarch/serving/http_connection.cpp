@@ -160,6 +160,7 @@ class HttpConnection final : public Connection,
     context_.endpoint.answered(response.status);
     response_ = message(response);
     response_.keep_alive(keep_alive_);
+    if (response.file.file) return send_file(std::move(response.file));
     response_.content_length(response.body.size());
     if (!head_ && response.status != 204) response_.body() = std::move(response.body);
     serializer_.emplace(response_);
@@ -175,11 +176,45 @@ class HttpConnection final : public Connection,
       const bool done =
           self->serializer_->is_done() || (self->head_ && self->serializer_->is_header_done());
       if (!done) return self->write_some();
-      self->head_ = false;
-      if (!self->keep_alive_) return self->close();
-      self->read();
+      self->end_answer();
     };
     http::async_write_some(stream_, *serializer_, next);
+  }
+
+  void send_file(FileBody file) {
+    response_.content_length(file.size);
+    file_ = std::move(file);
+    if (head_) file_.size = 0;
+    serializer_.emplace(response_);
+    stream_.expires_after(context_.limits.stall_timeout);
+    http::async_write_header(stream_, *serializer_,
+                             [self = shared_from_this()](error_code error, std::size_t) {
+                               if (error) return self->close();
+                               self->send_file_piece();
+                             });
+  }
+
+  void send_file_piece() {
+    if (file_.size == 0) return end_answer();
+    constexpr std::uint64_t kPieceBytes = 64 << 10;
+    piece_.resize(std::min(kPieceBytes, file_.size));
+    file_.file->read(piece_.data(), static_cast<std::streamsize>(piece_.size()));
+    if (!*file_.file) return close();  // the client sees that bytes are missing
+    file_.size -= piece_.size();
+    stream_.expires_after(context_.limits.stall_timeout);
+    boost::asio::async_write(stream_, boost::asio::buffer(piece_),
+                             [self = shared_from_this()](error_code error, std::size_t) {
+                               if (error) return self->close();
+                               self->send_file_piece();
+                             });
+  }
+
+  void end_answer() {
+    head_ = false;
+    file_ = {};
+    piece_.clear();
+    if (!keep_alive_) return close();
+    read();
   }
 
   void start_stream(HttpResponse& response) {
@@ -271,6 +306,8 @@ class HttpConnection final : public Connection,
   std::optional<http::request_parser<http::string_body>> parser_;
   http::response<http::string_body> response_;
   std::optional<http::response_serializer<http::string_body>> serializer_;
+  FileBody file_;
+  std::string piece_;
   std::shared_ptr<Outbox> outbox_;
   std::shared_ptr<Viewer> viewer_;
   std::array<char, 512> ignored_{};

@@ -14,6 +14,7 @@ ChangeMessage read_change(OptionsReader& reader, const ModelCard& model, const L
   std::string text;
   std::uint64_t seed = 0;
   std::int64_t steps = 0;
+  std::int64_t blend = 0;
   bool paused = false;
   if (reader.read("prompt", text)) {
     check_prompt(text, limits.prompt_bytes);
@@ -22,6 +23,10 @@ ChangeMessage read_change(OptionsReader& reader, const ModelCard& model, const L
   if (reader.read("seed", seed)) change.seed = checked_seed(seed);
   if (reader.read("attention", text)) change.attention = checked_attention(text, model);
   if (reader.read("steps", steps)) change.steps = checked_steps(steps, model, limits);
+  if (reader.read("blend", blend)) {
+    check_range("blend", static_cast<double>(blend), 0, static_cast<double>(kMaxBlend));
+    change.blend = blend;
+  }
   if (reader.read("paused", paused)) change.paused = paused;
   return change;
 }
@@ -39,6 +44,7 @@ ViewerMessage read_message(const Json& json, const ModelCard& model, const Limit
     if (given.seed) settings.seed = *given.seed;
     if (given.attention) settings.attention = *given.attention;
     if (given.steps) settings.steps = *given.steps;
+    if (given.blend) settings.blend = *given.blend;
     return StartMessage{settings};
   }
   if (type == "change") {
@@ -65,7 +71,8 @@ Json settings_json(const StreamSettings& settings) {
   return {{"prompt", settings.prompt},
           {"seed", settings.seed},
           {"attention", settings.attention},
-          {"steps", settings.steps}};
+          {"steps", settings.steps},
+          {"blend", settings.blend}};
 }
 
 // Prompts were checked to be UTF-8; file names and messages of others may not be.

@@ -3,8 +3,8 @@
 //
 //   viewer  {"type": "start", "prompt": "a red circle", "seed": 7, "attention": "dense", "steps":
 //   4}
-//           {"type": "change", ...}   any of prompt, seed, attention, steps, paused: at the next
-//           chunk
+//           {"type": "change", ...}   any of prompt, seed, attention, steps, blend, paused: at the
+//           next chunk
 //           {"type": "restart"}       from the first frame, with the settings as they are
 //           {"type": "played", "frame": 120}   how far the viewer is; a viewer far behind is waited
 //           for
@@ -32,6 +32,7 @@ struct ChangeMessage {
       {};  // with a restart: a seed has no meaning in a running stream
   std::optional<std::string> attention = {};
   std::optional<std::int64_t> steps = {};
+  std::optional<std::int64_t> blend = {};
   std::optional<bool> paused = {};
 };
 

@@ -9,8 +9,9 @@
 namespace monarch::serving {
 namespace {
 
-// How far a stream runs ahead of a viewer that says what it has played.
-constexpr double kAheadSeconds = 8;
+// How far a stream runs ahead of a viewer that says what it has played: a change shows only behind
+// what is there already.
+constexpr double kAheadSeconds = 2;
 
 io::LiveVideoFormat video_format(const ModelCard& card) {
   return {.width = card.width, .height = card.height, .fps = card.frames_per_second};
@@ -66,6 +67,7 @@ void LiveViewer::apply(const ViewerMessage& message) {
       if (change->seed) wanted_->seed = *change->seed;
       if (change->attention) wanted_->attention = *change->attention;
       if (change->steps) wanted_->steps = *change->steps;
+      if (change->blend) wanted_->blend = *change->blend;
       if (change->paused) paused_ = *change->paused;
       changed_ = true;
     } else {

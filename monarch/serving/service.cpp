@@ -1,7 +1,10 @@
 #include "monarch/serving/service.h"
 
 #include <charconv>
+#include <fstream>
 
+#include "monarch/base/log.h"
+#include "monarch/serving/byte_range.h"
 #include "monarch/serving/http_error.h"
 #include "monarch/serving/json_input.h"
 #include "monarch/serving/memory.h"
@@ -15,6 +18,26 @@ void allow(const HttpRequest& request, std::string_view methods) {
   throw HttpError(405, request.path + " answers " + std::string(methods) + ", not " +
                            one_line(request.method, 20));
 }
+
+// One turn in which the engine gets ready.
+class WarmUp final : public Task {
+ public:
+  WarmUp(Engine& engine, std::atomic<bool>& warming) : engine_(engine), warming_(warming) {}
+  bool ready() override { return warming_; }
+  bool done() override { return !warming_; }
+  void step() override {
+    try {
+      engine_.prepare();
+    } catch (...) {
+      translate_exception();  // logs; the first stream will tell its viewer
+    }
+    warming_ = false;
+  }
+
+ private:
+  Engine& engine_;
+  std::atomic<bool>& warming_;
+};
 
 [[noreturn]] void not_found() { throw HttpError(404, "there is nothing at this address"); }
 
@@ -37,7 +60,20 @@ Service::Service(Engine& engine, Limits limits, std::filesystem::path video_fold
   scheduler_.add(store_);
 }
 
-Service::~Service() { scheduler_.stop(); }
+Service::~Service() {
+  store_->interrupt();
+  scheduler_.stop();
+  try {
+    store_->save_waiting();
+  } catch (const std::exception& error) {
+    log_warning("the videos that still wait are lost: ", error.what());
+  }
+}
+
+void Service::warm_up() {
+  warming_ = true;
+  scheduler_.add(std::make_shared<WarmUp>(engine_, warming_));
+}
 
 void Service::declare_metrics() {
   metrics_.declare_counter("monarch_http_requests_total", "Answered requests by status.");
@@ -60,6 +96,9 @@ void Service::answered(int status) {
 HttpResponse Service::answer(const HttpRequest& request) {
   if (request.path == "/health" || request.path == "/ready") {
     allow(request, "GET");
+    if (warming_ && request.path == "/ready") {
+      throw HttpError(503, "the model is being loaded", std::chrono::seconds(2));
+    }
     return {.body = R"({"status":"ok"})"};
   }
   if (request.path == "/metrics") {
@@ -121,10 +160,17 @@ HttpResponse Service::one_video(const HttpRequest& request, const std::string& i
   }
   if (action != "/content") not_found();
   allow(request, "GET");
-  std::optional<ByteRange> range;
-  std::uint64_t size = 0;
-  HttpResponse response{.content_type = "video/mp4"};
-  response.body = store_->content(id, request.range, range, size);
+  return clip(id, request.range);
+}
+
+HttpResponse Service::clip(const std::string& id, const std::string& range_header) {
+  const auto file = std::make_shared<std::ifstream>(store_->open_clip(id));
+  file->seekg(0, std::ios::end);
+  const auto size = static_cast<std::uint64_t>(file->tellg());
+  const std::optional<ByteRange> range = parse_byte_range(range_header, size);
+  const ByteRange part = range.value_or(ByteRange{0, size - 1});
+  file->seekg(static_cast<std::streamoff>(part.first));
+  HttpResponse response{.content_type = "video/mp4", .file = {file, part.size()}};
   response.headers = {{"Accept-Ranges", "bytes"},
                       {"Content-Disposition", "inline; filename=\"" + id + ".mp4\""}};
   if (range) {

@@ -2,6 +2,7 @@
 // health and metrics.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,7 +21,12 @@ class Service final : public Endpoint {
  public:
   // The engine must outlive the service; clips go to `video_folder`.
   Service(Engine& engine, Limits limits, std::filesystem::path video_folder);
-  ~Service() override;  // after the chunk that is being made
+  // Stops the video that is being made at its next step; it and those that wait are made after the
+  // next start.
+  ~Service() override;
+
+  // Prepares the engine before anything is made; /ready answers 503 until that is done.
+  void warm_up();
 
   HttpResponse answer(const HttpRequest& request) override;
   ConnectViewer accept_websocket(const HttpRequest& request) override;
@@ -33,6 +39,7 @@ class Service final : public Endpoint {
   HttpResponse videos(const HttpRequest& request);
   HttpResponse one_video(const HttpRequest& request, const std::string& id,
                          const std::string& action);
+  HttpResponse clip(const std::string& id, const std::string& range_header);
   HttpResponse mjpeg(const HttpRequest& request);
   HttpResponse metrics_text();
   void declare_metrics();
@@ -42,6 +49,7 @@ class Service final : public Endpoint {
   const Limits limits_;
   Metrics metrics_;
   Scheduler scheduler_;
+  std::atomic<bool> warming_ = false;
   LiveShared live_;
   std::shared_ptr<VideoStore> store_;
 };

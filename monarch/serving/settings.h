@@ -29,7 +29,10 @@ struct StreamSettings {
   std::uint64_t seed = 0;
   std::string attention = {};
   std::int64_t steps = 0;
+  std::int64_t blend = 0;  // chunks over which a new prompt takes over from the one before
 };
+
+inline constexpr std::int64_t kMaxBlend = 64;
 
 // The seeds that every JSON reader can hold exactly.
 inline constexpr std::uint64_t kMaxSeed = (std::uint64_t{1} << 53) - 1;

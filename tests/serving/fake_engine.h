@@ -28,6 +28,12 @@ class FakeEngine final : public Engine {
     return std::make_unique<Stream>(*this, settings);
   }
 
+  void prepare() override {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !held_ || allowed_ > 0; });
+    if (held_) --allowed_;
+  }
+
   // From now on each chunk waits for a call of allow().
   void hold() {
     const std::lock_guard lock(mutex_);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <future>
+#include <sstream>
 #include <thread>
 
 #include "monarch/serving/http_error.h"
@@ -44,6 +45,10 @@ class EchoEndpoint final : public Endpoint {
     if (request.path == "/fail") throw std::runtime_error("secret /path");
     if (request.path == "/mistake") throw HttpError(404, "no such thing");
     if (request.path == "/large") return {.body = std::string(5'000'000, 'x')};
+    if (request.path == "/file" || request.path == "/short-file") {
+      const auto file = std::make_shared<std::stringstream>(std::string(300'000, 'f'));
+      return {.file = {file, request.path == "/file" ? 300'000U : 300'001U}};
+    }
     if (request.path == "/stream") {
       return {.content_type = "text/plain", .stream = [this](std::shared_ptr<Channel> channel) {
                 channel->send("one ", false);
@@ -169,6 +174,18 @@ TEST(HttpServer, HoldsALimitedNumberOfConnections) {
   EXPECT_EQ(two.request("GET", "/").status, 200);
   EXPECT_EQ(TestClient(server.port()).raw("").status, 503);
   EXPECT_EQ(two.request("GET", "/").status, 200);
+}
+
+TEST(HttpServer, SendsFilesPieceByPiece) {
+  RunningServer server;
+  TestClient client(server.port());
+  const Answer head = client.request("HEAD", "/file");
+  EXPECT_EQ(head.headers.at("Content-Length"), "300000");
+  EXPECT_TRUE(head.body.empty());
+  EXPECT_EQ(client.request("GET", "/file").body, std::string(300'000, 'f'));
+  EXPECT_EQ(client.request("GET", "/a").status, 200);  // the connection is still good
+  // A file that got shorter: the client sees that something is missing.
+  EXPECT_THROW(client.request("GET", "/short-file"), boost::system::system_error);
 }
 
 TEST(HttpServer, EchoesOverAWebSocket) {

@@ -27,10 +27,11 @@ TEST(LiveProtocol, StartFillsInTheModelsDefaults) {
   EXPECT_EQ(message.settings.attention, "monarchrt");
   EXPECT_EQ(message.settings.steps, 4);
   const auto full = std::get<StartMessage>(parse(
-      R"({"type": "start", "prompt": "x", "seed": 9007199254740991, "attention": "dense", "steps": 8})"));
+      R"({"type": "start", "prompt": "x", "seed": 9007199254740991, "attention": "dense", "steps": 8, "blend": 3})"));
   EXPECT_EQ(full.settings.seed, kMaxSeed);
   EXPECT_EQ(full.settings.attention, "dense");
   EXPECT_EQ(full.settings.steps, 8);
+  EXPECT_EQ(full.settings.blend, 3);
 }
 
 TEST(LiveProtocol, ChangeNamesOnlyWhatChanges) {
@@ -51,6 +52,9 @@ TEST(LiveProtocol, RefusesWithOneLineThatSaysWhy) {
             "the message's type is 'dance'; start, change, restart or played was expected");
   EXPECT_EQ(refusal(R"({"type": "change", "steps": 9})").text, "steps is 9; 1 to 8 was expected");
   EXPECT_EQ(refusal(R"({"type": "change", "steps": 0})").status, 400);
+  EXPECT_EQ(refusal(R"({"type": "change", "blend": 65})").text,
+            "blend is 65; 0 to 64 was expected");
+  EXPECT_EQ(refusal(R"({"type": "change", "blend": -1})").status, 400);
   EXPECT_EQ(refusal(R"({"type": "change", "attention": "magic"})").text,
             "attention is 'magic'; this model offers monarchrt, dense");
   EXPECT_EQ(refusal(R"({"type": "change", "seed": 9007199254740992})").text,

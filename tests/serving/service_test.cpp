@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
 #include "monarch/io/video.h"
 #include "monarch/serving/json_input.h"
@@ -73,7 +74,11 @@ TEST_F(ServiceTest, MakesAVideoThatCanBeReadInParts) {
   EXPECT_EQ(io::read_video(folder_ / (id + ".mp4")).frames.size(), 9U);
   const HttpResponse part = call("GET", "/v1/videos/" + id + "/content", "", "bytes=4-7");
   EXPECT_EQ(part.status, 206);
-  EXPECT_EQ(part.body, "ftyp");
+  EXPECT_EQ(part.file.size, 4U);
+  std::string bytes(4, '\0');
+  part.file.file->read(bytes.data(), 4);
+  EXPECT_EQ(bytes, "ftyp");
+  EXPECT_EQ(whole.file.size, fs::file_size(folder_ / (id + ".mp4")));
   EXPECT_EQ(json("GET", "/v1/videos")["data"].size(), 1U);
   EXPECT_EQ(json("DELETE", "/v1/videos/" + id)["deleted"], true);
   EXPECT_EQ(status("GET", "/v1/videos/" + id), 404);
@@ -126,6 +131,53 @@ TEST_F(ServiceTest, FinishedVideosSurviveARestart) {
   EXPECT_EQ(list[0]["id"], id);
   EXPECT_EQ(list[0]["seed"], 12);
   EXPECT_EQ(list[0]["status"], "completed");
+}
+
+TEST_F(ServiceTest, WhatWaitsWhenTheServerEndsIsMadeAfterTheNextStart) {
+  engine_.hold();
+  const std::string interrupted = create();
+  engine_.wait_for_begun(1);
+  const std::string waiting = create();
+  const std::string cancelled = create();
+  call("POST", "/v1/videos/" + cancelled + "/cancel");
+  {
+    // The chunk under way asks whether it is cancelled.
+    const std::jthread poking([&](const std::stop_token& stopped) {
+      while (!stopped.stop_requested()) engine_.poke();
+    });
+    service_.reset();
+  }
+  engine_.allow(1'000'000);
+  service_ = std::make_unique<Service>(engine_, limits_, folder_);
+  wait_until_ended(interrupted);
+  wait_until_ended(waiting);
+  EXPECT_EQ(json("GET", "/v1/videos/" + interrupted)["status"], "completed");
+  EXPECT_EQ(json("GET", "/v1/videos/" + waiting)["status"], "completed");
+  EXPECT_EQ(status("GET", "/v1/videos/" + cancelled), 404);
+}
+
+TEST_F(ServiceTest, HalfWrittenClipsOfDeadServersAreRemoved) {
+  const std::string id = "video_0123456789abcdef0123456789abcdef";
+  const fs::path dead = folder_ / ("." + id + ".999999999-0.part.mp4");  // above any process number
+  const fs::path alive = folder_ / ("." + id + "." + std::to_string(::getppid()) + "-0.part.mp4");
+  const fs::path foreign = folder_ / ".holiday.999999999-0.part.mp4";
+  for (const fs::path& path : {dead, alive, foreign}) std::ofstream(path) << "half";
+  service_ = std::make_unique<Service>(engine_, limits_, folder_);
+  EXPECT_FALSE(fs::exists(dead));
+  EXPECT_TRUE(fs::exists(alive));
+  EXPECT_TRUE(fs::exists(foreign));
+}
+
+TEST_F(ServiceTest, IsReadyOnceTheEngineIs) {
+  EXPECT_EQ(status("GET", "/ready"), 0);
+  engine_.hold();
+  service_->warm_up();
+  EXPECT_EQ(status("GET", "/ready"), 503);
+  EXPECT_EQ(status("GET", "/health"), 0);
+  const std::string id = create();
+  engine_.allow(1'000'000);
+  wait_until_ended(id);  // in turn, after the engine is ready
+  EXPECT_EQ(status("GET", "/ready"), 0);
 }
 
 TEST_F(ServiceTest, AnswersOnlyWhatItKnows) {
