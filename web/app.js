@@ -1,121 +1,75 @@
-// The page of `monarch serve`: a WebSocket brings fragmented MP4 for MediaSource; browsers without
-// it get the same stream as JPEG pictures.
-'use strict';
+// The page of `monarch serve`.
+import {Gallery} from './gallery.js';
+import {Player} from './player.js';
 
 const $ = (id) => document.getElementById(id);
-const video = $('video');
-const kKeptSeconds = 20;     // of played video in the buffer
-const kRecordedBytes = 256e6;
+const say = (text) => { $('status').textContent = text; };
+const gallery = new Gallery($('clips'), say);
 
-let socket = null;
 let hello = null;
-let running = false;
-let paused = false;
-let buffer = null;           // SourceBuffer
-let waiting = [];            // fragments that it has not taken yet
-let header = null;           // the MP4's beginning: recordings need it
-let recording = null;        // fragments, or null
-let recordedBytes = 0;
-let chunks = [];             // reports of the last chunks, for the frame rate
+let players = [];      // one, or two side by side
+let chunks = [];       // reports of the last chunks of the first, for the frame rate
 
-function say(text) { $('status').textContent = text; }
+const first = () => players[0];
+const running = () => players.some((player) => player.running);
+const paused = () => first().paused;
 
-function connect() {
-  const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  socket = new WebSocket(`${scheme}//${location.host}/v1/live`);
-  socket.binaryType = 'arraybuffer';
-  socket.onmessage = (event) => {
-    if (typeof event.data === 'string') return onMessage(JSON.parse(event.data));
-    onFragment(event.data);
-  };
-  socket.onclose = () => {
-    for (const id of ['pause', 'restart', 'record', 'send']) $(id).disabled = true;
-    running = false;
-    say('The connection ended. Reload the page to watch again.');
+function attentionOf(pane) {
+  if (!$('side').checked) return $('attention').value;
+  return pane === 0 ? 'dense' : sparse();
+}
+const sparse = () => hello.attentions.find((name) => name !== 'dense');
+
+function settings(pane = 0) {
+  return {
+    prompt: $('prompt').value.trim(),
+    seed: Number($('seed').value),
+    attention: attentionOf(pane),
+    steps: Number($('steps').value),
+    blend: Number($('blend').value),
   };
 }
 
-function send(message) {
-  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
-}
-
-function onMessage(message) {
-  if (message.type === 'hello') onHello(message);
-  if (message.type === 'chunk') onChunk(message);
-  if (message.type === 'error') say(message.message);
-  if (message.type === 'end') say(message.reason);
+function connect(pane) {
+  return new Player($(`video-${pane}`), $(`pictures-${pane}`), {
+    hello: onHello,
+    chunk: (chunk) => onChunk(pane, chunk),
+    error: say,
+    end: (reason) => onEnd(reason),
+    recorded: (blob) => gallery.addRecording(blob),
+  });
 }
 
 function onHello(message) {
+  if (hello !== null) {  // connected again: all begin together
+    const all = players.every((player) => player.hello !== null);
+    if (all && $('prompt').value.trim()) players.forEach((player, pane) => player.start(settings(pane)));
+    return;
+  }
   hello = message;
+  $('model').textContent = `${hello.model}, ${hello.width} × ${hello.height}`;
   $('attention').replaceChildren(...hello.attentions.map((name) => new Option(name, name)));
   $('steps').max = hello.max_steps;
   $('steps').value = hello.default_steps;
   $('steps').disabled = hello.max_steps === 1;
+  $('blend-label').hidden = !hello.continuous;
   $('prompt').maxLength = hello.max_prompt_bytes;
-  if (!('MediaSource' in window) || !MediaSource.isTypeSupported(hello.mime_type)) return;
-  const source = new MediaSource();
-  video.src = URL.createObjectURL(source);
-  source.onsourceopen = () => {
-    buffer = source.addSourceBuffer(hello.mime_type);
-    buffer.onupdateend = feed;
-    feed();
-  };
+  $('side').disabled = !hello.attentions.includes('dense') || hello.attentions.length < 2;
+  for (const id of ['send', 'clip']) $(id).disabled = false;
 }
 
-function settings() {
-  return {
-    prompt: $('prompt').value.trim(),
-    seed: Number($('seed').value),
-    attention: $('attention').value,
-    steps: Number($('steps').value),
-  };
+function onEnd(reason) {
+  for (const id of ['send', 'pause', 'restart', 'record', 'clip', 'side']) $(id).disabled = true;
+  showRecording(false);
+  say(`${reason ? `The stream ended: ${reason}. ` : 'The connection ended. '}Reload the page to watch again.`);
 }
 
-function onFragment(bytes) {
-  if (header === null) {
-    header = headerOf(bytes);
-    $('record').disabled = false;
-  }
-  if (recording !== null) {
-    recording.push(bytes.slice(headerLength(bytes)));
-    recordedBytes += bytes.byteLength;
-    if (recordedBytes > kRecordedBytes) stopRecording();
-  }
-  waiting.push(bytes);
-  feed();
-}
-
-// Length of ftyp and moov at the beginning of a fragment; 0 if it has none.
-function headerLength(bytes) {
-  const view = new DataView(bytes);
-  let at = 0;
-  while (at + 8 <= view.byteLength) {
-    const type = String.fromCharCode(...new Uint8Array(bytes, at + 4, 4));
-    if (type !== 'ftyp' && type !== 'moov') break;
-    at += view.getUint32(at);
-  }
-  return at;
-}
-function headerOf(bytes) { return bytes.slice(0, headerLength(bytes)); }
-
-function feed() {
-  if (buffer === null || buffer.updating) return;
-  const start = buffer.buffered.length ? buffer.buffered.start(0) : 0;
-  if (video.currentTime - start > 2 * kKeptSeconds) {
-    buffer.remove(start, video.currentTime - kKeptSeconds);
-    return;
-  }
-  if (waiting.length === 0) return;
-  buffer.appendBuffer(waiting.shift());
-  if (!paused && video.paused) video.play().catch(() => {});
-}
-
-function onChunk(chunk) {
-  running = true;
-  for (const id of ['pause', 'restart']) $(id).disabled = false;
+function onChunk(pane, chunk) {
+  for (const id of ['pause', 'restart', 'record']) $(id).disabled = false;
   $('send').textContent = 'Change';
-  if (!paused) say('');
+  if (!paused()) say('');
+  $(`name-${pane}`).textContent = chunk.settings.attention;
+  if (pane !== 0) return;
   chunks.push({time: performance.now(), frames: chunk.frames});
   chunks = chunks.slice(-20);
   showStatistics(chunk);
@@ -123,20 +77,19 @@ function onChunk(chunk) {
 
 function showStatistics(chunk) {
   const cost = chunk.denoise_seconds + chunk.decode_seconds + chunk.encode_seconds;
-  const first = chunks[0];
   const last = chunks[chunks.length - 1];
   const frames = chunks.slice(1).reduce((sum, c) => sum + c.frames, 0);
-  const rate = last.time > first.time ? 1000 * frames / (last.time - first.time) : 0;
+  const rate = chunks.length > 1 ? 1000 * frames / (last.time - chunks[0].time) : 0;
   const ms = (seconds) => `${(1000 * seconds).toFixed(0)} ms`;
   const rows = [
-    ['Frames a second, arriving', chunks.length > 1 ? rate.toFixed(1) : '…'],
+    ['Frames a second, arriving', rate > 0 ? rate.toFixed(1) : '…'],
     ['Possible (denoise, decode, encode)', (chunk.frames / cost).toFixed(1)],
     ['Played at', `${hello.frames_per_second}`],
     ['First frame after', ms(chunk.first_frame_seconds)],
     ['Chunk: denoise', ms(chunk.denoise_seconds)],
     ['Chunk: decode', ms(chunk.decode_seconds)],
     ['Chunk: encode', ms(chunk.encode_seconds)],
-    ['Chunk: waiting for others', ms(chunk.wait_seconds)],
+    ['Between chunks: waiting', ms(chunk.wait_seconds)],
     ['Attention', `${chunk.settings.attention}, ${(100 * chunk.sparsity).toFixed(1)} % sparse`],
     ['Frames so far', `${chunk.first_frame + chunk.frames}`],
     ['Server memory', `${(chunk.memory_bytes / 1e6).toFixed(0)} MB`],
@@ -153,75 +106,90 @@ function showStatistics(chunk) {
   }));
 }
 
-function showPictures() {
-  $('pictures').hidden = false;
-  video.hidden = true;
-  $('pictures').src = `/v1/live.mjpeg?${new URLSearchParams(settings())}`;
+function connectAll() {
+  for (const player of players) player.close();
+  players = $('side').checked ? [connect(0), connect(1)] : [connect(0)];
+  chunks = [];
 }
 
-function start() {
+// Side by side, both clocks begin anew, so that they show the same frame.
+function startAll() {
+  if (!$('prompt').value.trim()) return;
+  if ($('side').checked) connectAll(); else first().start(settings());
+  $('pause').textContent = 'Pause';
+}
+
+function keepTogether() {
+  if (players.length < 2) return;
+  const [left, right] = players.map((player) => player.video);
+  const ahead = right.currentTime - left.currentTime;
+  right.playbackRate = Math.abs(ahead) > 0.04 && Math.abs(ahead) < 2 ? 1 - Math.sign(ahead) * 0.1 : 1;
+  if (Math.abs(ahead) >= 2 && left.currentTime > 0) right.currentTime = left.currentTime;
+}
+
+function submit() {
   if (hello === null || !$('prompt').reportValidity()) return;
-  if (buffer === null && !video.src) return showPictures();
-  if (running) send({type: 'change', prompt: settings().prompt});
-  else send({type: 'start', ...settings()});
-  say(running ? 'The new prompt begins with the next chunk.' : 'Starting…');
+  if (running()) {
+    const {prompt, blend} = settings();
+    for (const player of players) player.change({prompt, blend});
+    say('The new prompt begins with the next chunk.');
+  } else {
+    startAll();
+    say('Starting…');
+  }
 }
 
 function togglePause() {
-  paused = !paused;
-  send({type: 'change', paused});
-  $('pause').textContent = paused ? 'Go on' : 'Pause';
-  if (paused) video.pause(); else video.play().catch(() => {});
-  say(paused ? 'Paused.' : '');
+  const now = !paused();
+  for (const player of players) player.setPaused(now);
+  $('pause').textContent = now ? 'Go on' : 'Pause';
+  say(now ? 'Paused.' : '');
 }
 
-function restart() {
-  if (paused) togglePause();
-  send({type: 'change', seed: Number($('seed').value)});
-  send({type: 'restart'});
+function showRecording(on) {
+  $('record').textContent = on ? 'Stop recording' : 'Record';
+  $('record').setAttribute('aria-pressed', on);
 }
 
 function toggleRecording() {
-  if (recording !== null) return stopRecording();
-  recording = [header];
-  recordedBytes = 0;
-  $('record').textContent = 'Stop and save';
+  const on = first().recording === null;
+  for (const player of players) if (on) player.record(); else player.stopRecording();
+  showRecording(on);
 }
 
-function stopRecording() {
-  const link = document.createElement('a');
-  const item = document.createElement('li');
-  link.href = URL.createObjectURL(new Blob(recording, {type: 'video/mp4'}));
-  link.download = `monarch-${new Date().toISOString().replace(/[:.]/g, '-')}.mp4`;
-  link.textContent = `${link.download} (${(recordedBytes / 1e6).toFixed(1)} MB)`;
-  item.append(link);
-  $('clips').prepend(item);
-  recording = null;
-  $('record').textContent = 'Record';
-  link.click();
+// Two viewers with the same seed, so both begin with the same noise.
+function toggleSide() {
+  const side = $('side').checked;
+  $('pane-1').hidden = !side;
+  $('stage').classList.toggle('two', side);
+  $('attention').disabled = side;
+  connectAll();
 }
 
-$('prompt-form').onsubmit = (event) => { event.preventDefault(); start(); };
+const changeAll = (change) => { if (running()) for (const player of players) player.change(change); };
+
+$('prompt-form').onsubmit = (event) => { event.preventDefault(); submit(); };
 $('prompt').onkeydown = (event) => {
-  if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); start(); }
+  if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); submit(); }
 };
 $('pause').onclick = togglePause;
-$('restart').onclick = restart;
+$('restart').onclick = startAll;
 $('record').onclick = toggleRecording;
-$('attention').onchange = () => running && send({type: 'change', attention: $('attention').value});
+$('side').onchange = toggleSide;
+$('clip').onclick = () => {
+  if (!$('prompt').reportValidity()) return;
+  const {prompt, seed, attention, steps} = settings();
+  gallery.make({prompt, seed, attention, steps});
+};
+$('attention').onchange = () => changeAll({attention: $('attention').value});
 $('steps').onchange = () => {
-  if (running && $('steps').reportValidity()) send({type: 'change', steps: Number($('steps').value)});
+  if ($('steps').reportValidity()) changeAll({steps: Number($('steps').value)});
 };
 document.onkeydown = (event) => {
-  if (/^(TEXTAREA|INPUT|SELECT|BUTTON)$/.test(event.target.tagName) || !running) return;
+  if (/^(TEXTAREA|INPUT|SELECT|BUTTON|A|VIDEO)$/.test(event.target.tagName) || !running()) return;
   if (event.key === ' ') { event.preventDefault(); togglePause(); }
-  if (event.key === 'r') restart();
+  if (event.key === 'r') startAll();
 };
-// The stream waits for a viewer that falls far behind.
-setInterval(() => {
-  if (running && hello !== null && buffer !== null) {
-    send({type: 'played', frame: Math.floor(video.currentTime * hello.frames_per_second)});
-  }
-}, 1000);
 
-connect();
+players = [connect(0)];
+setInterval(keepTogether, 100);
