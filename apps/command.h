@@ -28,6 +28,7 @@ void add_generate(CLI::App& app);
 void add_init(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_parity(CLI::App& app);
+void add_serve(CLI::App& app);
 void add_train(CLI::App& app);
 void add_verify(CLI::App& app);
 

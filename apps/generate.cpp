@@ -10,6 +10,7 @@
 #include "apps/generate/arguments.h"
 #include "apps/generate/estimate.h"
 #include "apps/generate/outputs.h"
+#include "apps/generate/system_options.h"
 #include "apps/generate/tensor_files.h"
 #include "apps/generate/video_sink.h"
 #include "apps/progress.h"
@@ -26,30 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using pipelines::GenerationOptions;
-
-at::ScalarType scalar_type(const std::string& dtype) {
-  return dtype == "bf16" ? at::kBFloat16 : dtype == "f16" ? at::kHalf : at::kFloat;
-}
-
-at::Device device_of(const std::string& name) {
-  MONARCH_CHECK(name == "cpu" || name.starts_with("cuda"), "[generate] unknown device '", name,
-                "'; use cpu or cuda");
-  MONARCH_CHECK_CODE(name == "cpu" || at::hasCUDA(), kUnsupported, "[generate] --device ", name,
-                     ": this build has no CUDA or there is no GPU; build with the preset 'cuda', "
-                     "or use --device cpu");
-  return at::Device(name);
-}
-
-pipelines::WanSystemOptions system_options(const GenerateArguments& a) {
-  pipelines::WanSystemOptions options;
-  options.dtype = scalar_type(a.dtype);
-  options.device = device_of(a.device);
-  options.low_memory = a.low_memory;
-  options.generator_checkpoint = a.checkpoint;
-  options.generator_weights =
-      a.use_ema ? models::GeneratorWeights::kAveraged : models::GeneratorWeights::kRaw;
-  return options;
-}
 
 void print_result(const GenerateArguments& a, const GenerationOptions& options,
                   const PromptItem& item, const std::vector<fs::path>& paths,
@@ -127,6 +104,7 @@ class Generation {
   explicit Generation(const GenerateArguments& arguments) : a_(arguments) {}
 
   void run() {
+    check_prompts(a_);
     if (a_.threads > 0) at::set_num_threads(static_cast<int>(a_.threads));
     const std::string folder = resolve_model(a_);
     if (a_.latents.empty()) refuse_image_models(folder);

@@ -67,6 +67,7 @@ int run(int argc, char** argv) {
   add_init(app);
   add_bench(app);
   add_parity(app);
+  add_serve(app);
   add_train(app);
   add_verify(app);
   try {

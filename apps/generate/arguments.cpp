@@ -48,12 +48,6 @@ bool blank(const std::string& text) {
 }
 
 void check_combinations(const GenerateArguments& a) {
-  MONARCH_CHECK(!(a.has_prompt && !a.prompt_file.empty()),
-                "[generate] give --prompt or --prompt-file, not both");
-  MONARCH_CHECK(a.has_prompt || !a.prompt_file.empty() || !a.latents.empty(),
-                "[generate] there is nothing to show; give --prompt TEXT or --prompt-file FILE");
-  MONARCH_CHECK(!a.has_prompt || !blank(a.prompt),
-                "[generate] the prompt is empty; say what the video shows");
   MONARCH_CHECK(a.extended_prompt_file.empty() || !a.prompt_file.empty(),
                 "[generate] --extended-prompt-file needs --prompt-file, whose lines it extends");
   MONARCH_CHECK(a.output.empty() || a.output_folder.empty(),
@@ -112,6 +106,15 @@ void apply_attention(const GenerateArguments& a, pipelines::GenerationOptions& o
 }
 
 }  // namespace
+
+void check_prompts(const GenerateArguments& a) {
+  MONARCH_CHECK(!(a.has_prompt && !a.prompt_file.empty()),
+                "[generate] give --prompt or --prompt-file, not both");
+  MONARCH_CHECK(a.has_prompt || !a.prompt_file.empty() || !a.latents.empty(),
+                "[generate] there is nothing to show; give --prompt TEXT or --prompt-file FILE");
+  MONARCH_CHECK(!a.has_prompt || !blank(a.prompt),
+                "[generate] the prompt is empty; say what the video shows");
+}
 
 void add_generate_flags(CLI::App& command, GenerateArguments& a) {
   // Help shows what was added since the last call under one heading.

@@ -46,6 +46,9 @@ struct GenerateArguments {
 
 void add_generate_flags(CLI::App& command, GenerateArguments& arguments);
 
+// Throws unless exactly one source of prompts, or latents, is given.
+void check_prompts(const GenerateArguments& arguments);
+
 // Checks what flags say together and reads the settings: the model folder's own, then
 // --config (merged over a default_config.yaml beside it), then the flags.
 pipelines::GenerationOptions resolve_options(const GenerateArguments& arguments);
