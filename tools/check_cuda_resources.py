@@ -24,7 +24,9 @@ ARCHITECTURES = ("sm_80", "sm_90a")
 # One element type and head_dim of each kernel: the largest.
 SOURCES = ("monarch/attention/cuda/sm80/monarch_backward_bf16_128.cu",
            "monarch/attention/cuda/sm80/monarch_forward_bf16_128.cu",
+           "monarch/attention/cuda/sm80/modulate.cu",
            "monarch/attention/cuda/sm80/norm_rope.cu",
+           "monarch/attention/cuda/sm80/norm_rope_gradient.cu",
            "monarch/attention/cuda/sm80/step_backward_bf16_128.cu",
            "monarch/attention/cuda/sm80/step_forward_bf16_128.cu")
 FIGURES = ("registers", "stack", "spill_stores", "spill_loads", "shared")

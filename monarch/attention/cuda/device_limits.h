@@ -1,6 +1,8 @@
 // What plans need to know of a device, and the handle of a stream.
 #pragma once
 
+#include <string>
+
 namespace monarch::attention::cuda {
 
 // A cudaStream_t; null is the default stream.
@@ -13,5 +15,8 @@ struct DeviceLimits {
 
 // Of the current device. Throws kUnsupported without one, or in a build without CUDA.
 DeviceLimits current_device_limits();
+
+// Why no kernel can run on the current device, without the room's name in front; empty if they can.
+std::string device_refusal();
 
 }  // namespace monarch::attention::cuda

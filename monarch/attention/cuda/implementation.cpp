@@ -4,6 +4,7 @@
 #include "monarch/attention/cuda/monarch_forward.h"
 #include "monarch/attention/cuda/step_backward.h"
 #include "monarch/attention/cuda/step_forward.h"
+#include "monarch/attention/cuda/tensors.h"
 
 namespace monarch::attention::cuda {
 namespace {
@@ -39,9 +40,7 @@ std::string CudaImplementation::refusal(const Problem& problem, DType dtype,
       backward_workspace(problem, 1);
     }
   } catch (const Error& error) {
-    constexpr std::string_view kRoom = "[monarch_attention] ";
-    const std::string_view text = error.what();
-    return std::string(text.starts_with(kRoom) ? text.substr(kRoom.size()) : text);
+    return without_room(error.what());
   }
   return "";
 }

@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "monarch/attention/cuda/sm80/dispatch.h"
+#include "monarch/attention/cuda/sm80/modulate_launch.h"
 #include "monarch/attention/cuda/sm80/monarch_backward_launch.h"
 #include "monarch/attention/cuda/sm80/monarch_forward_launch.h"
 #include "monarch/attention/cuda/sm80/norm_rope_launch.h"
@@ -53,6 +54,14 @@ void launch_step_backward(const StepGradientArgs& args, DType dtype, Stream stre
 
 void launch_norm_rope(const NormRopeArgs& args, DType dtype, Stream stream) {
   sm80::launch_norm_rope(args, dtype, stream);
+}
+
+void launch_norm_rope_gradient(const NormRopeGradientArgs& args, DType dtype, Stream stream) {
+  sm80::launch_norm_rope_gradient(args, dtype, stream);
+}
+
+void launch_modulate(const ModulateArgs& args, DType dtype, Stream stream) {
+  sm80::launch_modulate(args, dtype, stream);
 }
 
 }  // namespace monarch::attention::cuda

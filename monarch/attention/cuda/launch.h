@@ -3,9 +3,11 @@
 #pragma once
 
 #include "monarch/attention/cuda/device_limits.h"
+#include "monarch/attention/cuda/modulate_args.h"
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
 #include "monarch/attention/cuda/norm_rope_args.h"
+#include "monarch/attention/cuda/norm_rope_gradient_args.h"
 #include "monarch/attention/cuda/step_gradient_args.h"
 #include "monarch/base/dtype.h"
 
@@ -22,5 +24,9 @@ void launch_step_forward(const StepArgs& args, DType dtype, Stream stream);
 void launch_step_backward(const StepGradientArgs& args, DType dtype, Stream stream);
 
 void launch_norm_rope(const NormRopeArgs& args, DType dtype, Stream stream);
+
+void launch_norm_rope_gradient(const NormRopeGradientArgs& args, DType dtype, Stream stream);
+
+void launch_modulate(const ModulateArgs& args, DType dtype, Stream stream);
 
 }  // namespace monarch::attention::cuda

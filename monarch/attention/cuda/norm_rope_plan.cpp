@@ -8,11 +8,10 @@ namespace monarch::attention::cuda {
 
 namespace {
 
-void check_heads(const ConstTensorView& tensor, std::string_view name) {
-  MONARCH_CHECK(tensor.strides[2] == tensor.size(3) || tensor.size(2) == 1, kRoom, name,
-                " has strides ", shape_string(tensor.strides),
-                "; the heads of a token must follow one another, ", tensor.size(3),
-                " elements apart");
+std::string size_refusal(std::int64_t num_heads, std::int64_t head_dim) {
+  if (head_dim % 8 == 0 && num_heads * head_dim <= kMaxNormChannels) return "";
+  return str_cat("the norm on a GPU takes up to ", kMaxNormChannels,
+                 " channels in heads of a multiple of 8; got ", num_heads, " heads of ", head_dim);
 }
 
 NormRopePass plan(const TokenPass& pass, DType dtype) {
@@ -28,10 +27,8 @@ NormRopePass plan(const TokenPass& pass, DType dtype) {
   check_heads(pass.x, "x");
   check_heads(read_only(pass.out), "out");
   const std::int64_t channels = sizes.num_heads * sizes.head_dim;
-  MONARCH_CHECK_CODE(channels % 8 == 0 && sizes.head_dim % 8 == 0 && channels <= kMaxNormChannels,
-                     kUnsupported, kRoom, "the norm on a GPU takes up to ", kMaxNormChannels,
-                     " channels in heads of a multiple of 8; got ", sizes.num_heads, " heads of ",
-                     sizes.head_dim);
+  const std::string refusal = size_refusal(sizes.num_heads, sizes.head_dim);
+  MONARCH_CHECK_CODE(refusal.empty(), kUnsupported, kRoom, refusal);
   result.tokens = narrow(tokens, "tokens");
   result.channels = static_cast<int>(channels);
   result.head_dim = static_cast<int>(sizes.head_dim);
@@ -46,6 +43,14 @@ NormRopePass plan(const TokenPass& pass, DType dtype) {
 }
 
 }  // namespace
+
+std::string token_pass_refusal(DType dtype, std::int64_t num_heads, std::int64_t head_dim) {
+  if (dtype != DType::kBF16 && dtype != DType::kF16) {
+    return str_cat("the CUDA kernels take BF16 or F16, not ", dtype_name(dtype));
+  }
+  const std::string refusal = size_refusal(num_heads, head_dim);
+  return refusal.empty() ? device_refusal() : refusal;
+}
 
 NormRopeArgs norm_rope_args(std::span<const TokenPass> passes, double eps) {
   MONARCH_CHECK(!passes.empty() && passes.size() <= kMaxTokenPasses, kRoom, "there are ",

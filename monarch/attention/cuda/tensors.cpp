@@ -3,12 +3,28 @@
 #include <cstdint>
 #include <limits>
 
+#include "monarch/attention/cuda/device_limits.h"
+#include "monarch/base/error.h"
+
 namespace monarch::attention::cuda {
 namespace {
 
 constexpr std::int64_t kMaxInt = std::numeric_limits<int>::max();
 
 }  // namespace
+
+std::string without_room(std::string_view message) {
+  return std::string(message.starts_with(kRoom) ? message.substr(kRoom.size()) : message);
+}
+
+std::string device_refusal() {
+  try {
+    current_device_limits();
+  } catch (const Error& error) {
+    return without_room(error.what());
+  }
+  return "";
+}
 
 int narrow(std::int64_t value, std::string_view what) {
   MONARCH_CHECK_CODE(value <= kMaxInt, kUnsupported, kRoom, "the CUDA kernels count ", what,
@@ -29,8 +45,8 @@ Operand<const std::uint16_t> operand(const ConstTensorView& tensor, std::string_
   MONARCH_CHECK(address % 16 == 0, kRoom, name, " begins ", address % 16,
                 " bytes past a multiple of 16; the CUDA kernels copy 16 bytes at a time");
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    MONARCH_CHECK(tensor.strides[axis] % 8 == 0, kRoom, name, " has strides ",
-                  shape_string(tensor.strides),
+    MONARCH_CHECK(tensor.strides[axis] % 8 == 0 || tensor.shape[axis] == 1, kRoom, name,
+                  " has strides ", shape_string(tensor.strides),
                   "; the CUDA kernels need multiples of 8 elements: make it contiguous");
   }
   return {static_cast<const std::uint16_t*>(tensor.data), tensor.strides[0], tensor.strides[1],
@@ -42,6 +58,13 @@ Operand<std::uint16_t> result(const TensorView& tensor, std::string_view name, s
   const Operand<const std::uint16_t> checked = operand(read_only(tensor), name, tokens, sizes);
   return {static_cast<std::uint16_t*>(tensor.data), checked.batch_stride, checked.token_stride,
           checked.head_stride};
+}
+
+void check_heads(const ConstTensorView& tensor, std::string_view name) {
+  MONARCH_CHECK(tensor.strides[2] == tensor.size(3) || tensor.size(2) == 1, kRoom, name,
+                " has strides ", shape_string(tensor.strides),
+                "; the heads of a token must follow one another, ", tensor.size(3),
+                " elements apart");
 }
 
 void check_workspace(const Workspace& workspace, std::size_t needed) {

@@ -12,6 +12,9 @@ namespace monarch::attention::cuda {
 
 inline constexpr std::string_view kRoom = "[monarch_attention] ";  // how every message starts
 
+// A message to be quoted in another one.
+std::string without_room(std::string_view message);
+
 // Device memory.
 struct Workspace {
   void* data = nullptr;
@@ -32,6 +35,8 @@ Operand<const std::uint16_t> operand(const ConstTensorView& tensor, std::string_
                                      std::int64_t tokens, const Sizes& sizes);
 Operand<std::uint16_t> result(const TensorView& tensor, std::string_view name, std::int64_t tokens,
                               const Sizes& sizes);
+// Throws unless the heads of a token of such a tensor follow one another.
+void check_heads(const ConstTensorView& tensor, std::string_view name);
 void check_workspace(const Workspace& workspace, std::size_t needed);
 
 // For launches: thread blocks are counted in int.

@@ -32,6 +32,13 @@ void launch_step_backward(const StepGradientArgs& /*args*/, DType /*dtype*/, Str
   refuse();
 }
 
+void launch_norm_rope_gradient(const NormRopeGradientArgs& /*args*/, DType /*dtype*/,
+                               Stream /*stream*/) {
+  refuse();
+}
+
+void launch_modulate(const ModulateArgs& /*args*/, DType /*dtype*/, Stream /*stream*/) { refuse(); }
+
 void launch_norm_rope(const NormRopeArgs& /*args*/, DType /*dtype*/, Stream /*stream*/) {
   refuse();
 }

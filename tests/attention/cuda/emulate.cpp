@@ -5,9 +5,11 @@
 #include "monarch/attention/cuda/sm80/flash_tiles.h"
 #include "monarch/attention/cuda/sm80/gradient_pair.cuh"
 #include "monarch/attention/cuda/sm80/merge_splits.cuh"
+#include "monarch/attention/cuda/sm80/modulate.cuh"
 #include "monarch/attention/cuda/sm80/monarch_backward.cuh"
 #include "monarch/attention/cuda/sm80/monarch_forward.cuh"
 #include "monarch/attention/cuda/sm80/norm_rope.cuh"
+#include "monarch/attention/cuda/sm80/norm_rope_gradient.cuh"
 #include "monarch/attention/cuda/sm80/step_columns.cuh"
 #include "monarch/attention/cuda/sm80/step_gradient_passes.cuh"
 
@@ -96,6 +98,37 @@ void emulate(const cuda::NormRopeArgs& args, DType dtype) {
       NormRope<cuda::F16>(args).run();
     }
   });
+}
+
+void emulate(const cuda::NormRopeGradientArgs& args, DType dtype, bool backwards) {
+  using namespace cuda::sm80;  // NOLINT
+  launch({args.num_blocks, kNormThreads, kNormGradientSharedBytes, backwards}, [&] {
+    if (dtype == DType::kBF16) {
+      NormRopeGradient<cuda::Bf16>(args).run();
+    } else {
+      NormRopeGradient<cuda::F16>(args).run();
+    }
+  });
+  if (args.weight == nullptr) return;
+  launch({(args.channels + kNormThreads - 1) / kNormThreads, kNormThreads, 0, backwards},
+         [&] { add_weight_sums(args); });
+}
+
+void emulate(const cuda::ModulateArgs& args, DType dtype) {
+  using namespace cuda::sm80;  // NOLINT
+  const auto with = [&]<typename T>() {
+    switch (args.kind) {
+      case cuda::ModulateKind::kNorm: return modulated_norm<T>(args);
+      case cuda::ModulateKind::kGatedAdd: return gated_add<T>(args);
+      case cuda::ModulateKind::kGelu: return gelu_tanh<T>(args);
+    }
+  };
+  launch(
+      {args.num_blocks, kNormThreads, static_cast<std::size_t>(modulate_shared_bytes(args.kind))},
+      [&] {
+        if (dtype == DType::kBF16) return with.template operator()<cuda::Bf16>();
+        with.template operator()<cuda::F16>();
+      });
 }
 
 }  // namespace monarch::attention::test

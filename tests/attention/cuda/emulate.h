@@ -1,9 +1,11 @@
 // The CUDA kernels' launches on the emulated GPU.
 #pragma once
 
+#include "monarch/attention/cuda/modulate_args.h"
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
 #include "monarch/attention/cuda/norm_rope_args.h"
+#include "monarch/attention/cuda/norm_rope_gradient_args.h"
 #include "monarch/attention/cuda/step_gradient_args.h"
 #include "monarch/base/dtype.h"
 
@@ -16,5 +18,7 @@ void emulate(const cuda::StepArgs& args, DType dtype, bool backwards = false);
 void emulate(const cuda::StepGradientArgs& args, DType dtype, bool backwards = false);
 
 void emulate(const cuda::NormRopeArgs& args, DType dtype);
+void emulate(const cuda::NormRopeGradientArgs& args, DType dtype, bool backwards = false);
+void emulate(const cuda::ModulateArgs& args, DType dtype);
 
 }  // namespace monarch::attention::test

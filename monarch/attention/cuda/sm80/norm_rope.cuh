@@ -1,19 +1,17 @@
 // RMS norm, rotary embedding and the write into a KV cache (formulas:
 // monarch/attention/norm_rope.h), a thread block a token: every channel is read once and written
-// once, 16 bytes at a time, and stays in registers in between. 192 threads are the 1,536 channels
-// of a Wan 1.3B token at once.
+// once, and stays in registers in between.
 #pragma once
 
 #include <cstdint>
 
 #include "monarch/attention/cuda/common/device.h"
 #include "monarch/attention/cuda/norm_rope_args.h"
+#include "monarch/attention/cuda/sm80/token_row.cuh"
 
 namespace monarch::attention::cuda::sm80 {
 
-inline constexpr int kNormThreads = 192;
-inline constexpr int kNormPieces = 4;  // of eight channels a thread, at most
-inline constexpr int kNormSharedBytes = kNormThreads / kWarpSize * 4 + 8;
+inline constexpr int kNormSharedBytes = kSumBytes + 8;
 
 template <typename T>
 class NormRope {
@@ -29,9 +27,10 @@ class NormRope {
     const int row = static_cast<int>(block - pass_.first_block);
     const int batch = row / pass_.tokens;
     const int token = row % pass_.tokens;
-    load(pass_.x.data + batch * pass_.x.batch_stride + token * pass_.x.token_stride);
+    load_row(pieces_, pass_.x.data + batch * pass_.x.batch_stride + token * pass_.x.token_stride,
+             pass_.channels);
     // One thread finds the place, whose divisions are many, while the others add up squares.
-    constexpr std::uint32_t kPlace = kNormThreads / kWarpSize * 4;
+    constexpr std::uint32_t kPlace = kSumBytes;
     if (thread_ == kNormThreads - 1) {
       const std::int64_t place = pass_.block_order ? pass_.layout.position_of_token(token) : token;
       device::store_shared(kPlace, place);
@@ -46,20 +45,6 @@ class NormRope {
   }
 
  private:
-  struct alignas(16) Piece {
-    std::uint32_t words[4];
-  };
-
-  MONARCH_DEVICE int channel(int n) const { return 8 * (thread_ + n * kNormThreads); }
-
-  MONARCH_DEVICE void load(const std::uint16_t* row) {
-    MONARCH_UNROLL
-    for (int n = 0; n < kNormPieces; ++n) {
-      pieces_[n] =
-          channel(n) < pass_.channels ? *reinterpret_cast<const Piece*>(row + channel(n)) : Piece{};
-    }
-  }
-
   MONARCH_DEVICE float inverse_rms() const {
     float sum = 0;
     MONARCH_UNROLL
@@ -71,22 +56,14 @@ class NormRope {
         sum += x[0] * x[0] + x[1] * x[1];
       }
     }
-    MONARCH_UNROLL
-    for (int mask = 16; mask > 0; mask /= 2) sum += device::shuffle_xor(sum, mask);
-    if (thread_ % kWarpSize == 0) device::store_shared(thread_ / kWarpSize * 4, sum);
-    device::barrier();
-    float total = 0;
-    MONARCH_UNROLL
-    for (std::uint32_t warp = 0; warp < kNormThreads / kWarpSize; ++warp) {
-      total += device::load_shared<float>(4 * warp);
-    }
+    const float total = block_sum(sum, 0);
     return 1.0F / device::square_root(total / static_cast<float>(pass_.channels) + args_.eps);
   }
 
   MONARCH_DEVICE void store(int token, float inverse, std::uint16_t* row) const {
     MONARCH_UNROLL
     for (int n = 0; n < kNormPieces; ++n) {
-      const int first = channel(n);
+      const int first = piece_channel(n);
       if (first >= pass_.channels) continue;
       const float* const angles =
           pass_.rope == nullptr

@@ -18,6 +18,11 @@ inline constexpr int kChunkRows = 8;  // key rows (f, k) folded into the second 
 inline constexpr int kMaxStepRows = 2;
 inline constexpr int kMaxStages = 4;
 
+// Norms and what is elementwise: 192 threads are the 1,536 channels of a Wan 1.3B token at once,
+// eight a thread.
+inline constexpr int kNormThreads = 192;
+inline constexpr int kNormPieces = 4;  // of eight channels a thread, at most
+
 constexpr int round_up(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
