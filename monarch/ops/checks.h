@@ -25,6 +25,9 @@ inline void check_qkv(const char* op, const at::Tensor& q, const at::Tensor& k,
   MONARCH_CHECK(q.scalar_type() == k.scalar_type() && q.scalar_type() == v.scalar_type(),
                 "[monarch_ops] ", op, " needs q, k, v of one type; got ", q.scalar_type(), ", ",
                 k.scalar_type(), ", ", v.scalar_type());
+  MONARCH_CHECK(q.device() == k.device() && q.device() == v.device(), "[monarch_ops] ", op,
+                " needs q, k, v on one device; got ", q.device(), ", ", k.device(), ", ",
+                v.device());
 }
 
 inline double scale_or_default(std::optional<double> softmax_scale, int64_t head_dim) {

@@ -1,8 +1,8 @@
 #include "monarch/ops/kernels.h"
 
-#include <memory>
 #include <span>
 
+#include "monarch/ops/device.h"
 #include "monarch/ops/parallel.h"
 #include "monarch/ops/tensor_views.h"
 #include "monarch/ops/usage.h"
@@ -22,14 +22,15 @@ struct Choice {
   std::string refusal;  // of the most general, if none will do
 };
 
-Choice choose(const Problem& problem, at::ScalarType type, bool gradients) {
+Choice choose(const Problem& problem, const at::Tensor& q, bool gradients) {
   Choice choice;
-  const std::optional<DType> dtype = float_dtype(type);
+  const std::optional<DType> dtype = float_dtype(q.scalar_type());
   if (!dtype) {
-    choice.refusal = str_cat("the kernels have no tensors of type ", type);
+    choice.refusal = str_cat("the kernels have no tensors of type ", q.scalar_type());
     return choice;
   }
-  for (const Implementation* candidate : attention::implementations()) {
+  const DeviceScope scope(q);
+  for (const Implementation* candidate : attention::implementations(scope.device())) {
     if (candidate->name() == kReference) continue;
     std::string refusal = candidate->refusal(problem, *dtype, Direction::kForward);
     if (refusal.empty() && gradients)
@@ -40,28 +41,11 @@ Choice choose(const Problem& problem, at::ScalarType type, bool gradients) {
   return choice;
 }
 
-const Implementation& chosen(const Problem& problem, at::ScalarType type, bool gradients) {
-  const Choice choice = choose(problem, type, gradients);
+const Implementation& chosen(const Problem& problem, const at::Tensor& q, bool gradients) {
+  const Choice choice = choose(problem, q, gradients);
   MONARCH_CHECK_CODE(choice.implementation != nullptr, kUnsupported, "[monarch_ops] ",
                      choice.refusal);
   return *choice.implementation;
-}
-
-// Kept by each calling thread between calls and grown when a problem needs more.
-std::span<std::byte> thread_workspace(std::size_t bytes) {
-  thread_local std::unique_ptr<std::byte[]> buffer;
-  thread_local std::size_t size = 0;
-  if (size < bytes) {
-    buffer.reset();
-    size = 0;
-    buffer = std::make_unique_for_overwrite<std::byte[]>(bytes);
-    size = bytes;
-  }
-  return {buffer.get(), size};
-}
-
-at::Tensor with_contiguous_heads(const at::Tensor& t) {
-  return t.stride(3) == 1 ? t : t.contiguous();
 }
 
 }  // namespace
@@ -73,17 +57,17 @@ void torch_loop(int /*num_threads*/, std::int64_t num_tasks,
 }
 
 std::string kernels_refusal(const Problem& problem, const at::Tensor& q, bool gradients) {
-  if (!q.device().is_cpu()) return str_cat("the kernels run on the CPU, not on ", q.device());
-  return choose(problem, q.scalar_type(), gradients).refusal;
+  const std::string refusal = device_refusal(q.device());
+  return refusal.empty() ? choose(problem, q, gradients).refusal : refusal;
 }
 
 std::tuple<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at::Tensor& q,
                                                const at::Tensor& k, const at::Tensor& v,
                                                const std::string& label, bool keep_lse) {
-  const Implementation& kernels = chosen(problem, q.scalar_type(), keep_lse);
+  const Implementation& kernels = chosen(problem, q, keep_lse);
+  const DeviceScope scope(q);
   const int threads = static_cast<int>(num_task_threads());
-  const at::Tensor queries = with_contiguous_heads(q), keys = with_contiguous_heads(k),
-                   values = with_contiguous_heads(v);
+  const at::Tensor queries = for_kernels(q), keys = for_kernels(k), values = for_kernels(v);
   at::Tensor out = at::empty(q.sizes(), q.options());
   at::Tensor lse = at::empty({0}, q.options().dtype(at::kFloat));
   if (keep_lse) lse.resize_({q.size(0), q.size(2), q.size(1)});
@@ -92,8 +76,9 @@ std::tuple<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at:
                    .k = const_view(keys),
                    .v = const_view(values),
                    .out = view(out),
-                   .lse = keep_lse ? lse.data_ptr<float>() : nullptr},
-                  threads, thread_workspace(kernels.forward_workspace(problem, threads)),
+                   .lse = keep_lse ? lse.data_ptr<float>() : nullptr,
+                   .stream = scope.stream()},
+                  threads, DeviceWorkspace(q, kernels.forward_workspace(problem, threads)).span(),
                   torch_loop);
   count_attention(label, "forward", std::string(kernels.name()));
   return {out, lse};
@@ -102,10 +87,11 @@ std::tuple<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at:
 std::tuple<at::Tensor, at::Tensor, at::Tensor> run_backward(
     const Problem& problem, const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k,
     const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse, const std::string& label) {
-  const Implementation& kernels = chosen(problem, q.scalar_type(), true);
+  const Implementation& kernels = chosen(problem, q, true);
+  const DeviceScope scope(q);
   const int threads = static_cast<int>(num_task_threads());
-  const at::Tensor queries = with_contiguous_heads(q), keys = with_contiguous_heads(k),
-                   values = with_contiguous_heads(v), gradient = with_contiguous_heads(grad_out);
+  const at::Tensor queries = for_kernels(q), keys = for_kernels(k), values = for_kernels(v),
+                   gradient = for_kernels(grad_out);
   at::Tensor grad_q = at::empty(q.sizes(), q.options());
   at::Tensor grad_k = at::empty(k.sizes(), k.options());
   at::Tensor grad_v = at::empty(v.sizes(), v.options());
@@ -118,8 +104,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> run_backward(
                     .grad_q = view(grad_q),
                     .grad_k = view(grad_k),
                     .grad_v = view(grad_v),
-                    .lse = lse.const_data_ptr<float>()},
-                   threads, thread_workspace(kernels.backward_workspace(problem, threads)),
+                    .lse = lse.const_data_ptr<float>(),
+                    .stream = scope.stream()},
+                   threads, DeviceWorkspace(q, kernels.backward_workspace(problem, threads)).span(),
                    torch_loop);
   count_attention(label, "backward", std::string(kernels.name()));
   return {grad_q, grad_k, grad_v};

@@ -27,9 +27,9 @@ std::string kernels_refusal(const attention::Problem& problem, const at::Tensor&
 at::Tensor kernel_attention(const attention::Problem& problem, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v, const std::string& label);
 
-// Runs them on Torch's threads, with a workspace that the calling thread keeps. q, k, v are
-// [B, N, H, D] on the CPU. With `keep_lse` the implementation is one that can go back and lse is
-// [B, H, Nq] float32 for it; without, lse is empty.
+// Runs them where the operands lie: on Torch's threads, or on a GPU's current stream, where the
+// call returns at once. q, k, v are [B, N, H, D]. With `keep_lse` the implementation is one that
+// can go back and lse is [B, H, Nq] float32 for it; without, lse is empty.
 std::tuple<at::Tensor, at::Tensor> run_forward(const attention::Problem& problem,
                                                const at::Tensor& q, const at::Tensor& k,
                                                const at::Tensor& v, const std::string& label,

@@ -4,11 +4,14 @@
 #include <torch/library.h>
 
 #include <array>
+#include <span>
 
+#include "monarch/attention/cuda/norm_rope.h"
 #include "monarch/attention/norm_rope.h"
 #include "monarch/base/error.h"
 #include "monarch/ops/attention.h"
 #include "monarch/ops/composed/norm_rope.h"
+#include "monarch/ops/device.h"
 #include "monarch/ops/kernels.h"
 #include "monarch/ops/parallel.h"
 #include "monarch/ops/tensor_views.h"
@@ -21,6 +24,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr const char* kLabel = "norm-rope";
+constexpr const char* kCudaKernels = "cuda-sm80";
 
 const float* floats_or_null(const std::optional<at::Tensor>& t) {
   return t && t->defined() ? t->const_data_ptr<float>() : nullptr;
@@ -32,17 +36,30 @@ std::optional<at::Tensor> optional(const at::Tensor& t) {
 
 // With the channels of a token in one row.
 at::Tensor with_rows(const at::Tensor& x) {
-  return x.stride(3) == 1 && (x.stride(2) == x.size(3) || x.size(2) == 1) ? x : x.contiguous();
+  const bool in_row = x.stride(3) == 1 && (x.stride(2) == x.size(3) || x.size(2) == 1);
+  return for_kernels(in_row ? x : x.contiguous());
 }
 
 int num_threads() { return static_cast<int>(num_task_threads()); }
 
+// The passes where `x` lies; says what ran them.
+std::string run_passes(const at::Tensor& x, std::span<const attention::TokenPass> passes,
+                       double eps) {
+  const DeviceScope scope(x);
+  if (scope.device() == attention::Device::kCuda) {
+    attention::cuda::run_token_passes(passes, eps, scope.stream());
+    return kCudaKernels;
+  }
+  attention::run_token_passes(passes, eps, num_threads(), torch_loop);
+  return attention::token_pass_implementation();
+}
+
 // The operators: weight [H D] and rope [N, D] (cos and sin of each pair), float32 and contiguous.
 
-std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& given,
-                                               const std::optional<at::Tensor>& weight,
-                                               const std::optional<at::Tensor>& rope, double eps,
-                                               bool keep_inverse) {
+std::tuple<at::Tensor, at::Tensor> forward_kernels(const at::Tensor& given,
+                                                   const std::optional<at::Tensor>& weight,
+                                                   const std::optional<at::Tensor>& rope,
+                                                   double eps, bool keep_inverse) {
   const at::Tensor x = with_rows(given);
   at::Tensor out = at::empty(x.sizes(), x.options());
   const bool keep = keep_inverse && weight;
@@ -54,32 +71,41 @@ std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& given,
                                   .weight = floats_or_null(weight),
                                   .rope = floats_or_null(rope),
                                   .inverse_rms = keep ? inverse.data_ptr<float>() : nullptr};
-  attention::run_token_passes({&pass, 1}, eps, num_threads(), torch_loop);
-  count_attention(kLabel, "forward", attention::token_pass_implementation());
+  count_attention(kLabel, "forward", run_passes(x, {&pass, 1}, eps));
   return {out, inverse};
 }
 
-std::tuple<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& grad_out, const at::Tensor& given,
-                                                const std::optional<at::Tensor>& weight,
-                                                const std::optional<at::Tensor>& rope,
-                                                const at::Tensor& inverse) {
+std::tuple<at::Tensor, at::Tensor> backward_kernels(const at::Tensor& grad_out,
+                                                    const at::Tensor& given,
+                                                    const std::optional<at::Tensor>& weight,
+                                                    const std::optional<at::Tensor>& rope,
+                                                    const at::Tensor& inverse) {
   const at::Tensor x = with_rows(given), gradient = with_rows(grad_out);
   at::Tensor grad_x = at::empty(x.sizes(), x.options());
   const auto floats = x.options().dtype(at::kFloat);
   const int64_t channels = weight ? x.size(2) * x.size(3) : 0;
   at::Tensor grad_weight = at::empty({channels}, floats);
-  at::Tensor sums = at::empty({attention::num_weight_sums(x.size(0), x.size(1)), channels}, floats);
-  attention::run_token_pass_gradient(
-      {.x = const_view(x),
-       .grad_out = const_view(gradient),
-       .grad_x = view(grad_x),
-       .weight = floats_or_null(weight),
-       .rope = floats_or_null(rope),
-       .inverse_rms = weight ? inverse.const_data_ptr<float>() : nullptr,
-       .grad_weight = weight ? grad_weight.data_ptr<float>() : nullptr,
-       .workspace = {sums.data_ptr<float>(), static_cast<size_t>(sums.numel())}},
-      num_threads(), torch_loop);
-  count_attention(kLabel, "backward", attention::token_pass_implementation());
+  const DeviceScope scope(x);
+  const bool on_gpu = scope.device() == attention::Device::kCuda;
+  const int64_t num_sums = on_gpu ? attention::cuda::num_weight_sums(x.size(0), x.size(1))
+                                  : attention::num_weight_sums(x.size(0), x.size(1));
+  at::Tensor sums = at::empty({num_sums, channels}, floats);
+  const attention::TokenPassGradient pass{
+      .x = const_view(x),
+      .grad_out = const_view(gradient),
+      .grad_x = view(grad_x),
+      .weight = floats_or_null(weight),
+      .rope = floats_or_null(rope),
+      .inverse_rms = weight ? inverse.const_data_ptr<float>() : nullptr,
+      .grad_weight = weight ? grad_weight.data_ptr<float>() : nullptr,
+      .workspace = {sums.data_ptr<float>(), static_cast<size_t>(sums.numel())}};
+  if (on_gpu) {
+    attention::cuda::run_token_pass_gradient(pass, scope.stream());
+  } else {
+    attention::run_token_pass_gradient(pass, num_threads(), torch_loop);
+  }
+  count_attention(kLabel, "backward",
+                  on_gpu ? kCudaKernels : attention::token_pass_implementation());
   return {grad_x, grad_weight};
 }
 
@@ -112,7 +138,8 @@ std::tuple<at::Tensor, at::Tensor> call_forward(const at::Tensor& x,
                                                 const std::optional<at::Tensor>& weight,
                                                 const std::optional<at::Tensor>& rope, double eps,
                                                 bool keep_inverse) {
-  static const auto handle = operator_named<decltype(forward_cpu)>("monarch::norm_rope_forward");
+  static const auto handle =
+      operator_named<decltype(forward_kernels)>("monarch::norm_rope_forward");
   return handle.call(x, weight, rope, eps, keep_inverse);
 }
 
@@ -120,7 +147,8 @@ std::tuple<at::Tensor, at::Tensor> call_backward(const at::Tensor& grad_out, con
                                                  const std::optional<at::Tensor>& weight,
                                                  const std::optional<at::Tensor>& rope,
                                                  const at::Tensor& inverse) {
-  static const auto handle = operator_named<decltype(backward_cpu)>("monarch::norm_rope_backward");
+  static const auto handle =
+      operator_named<decltype(backward_kernels)>("monarch::norm_rope_backward");
   return handle.call(grad_out, x, weight, rope, inverse);
 }
 
@@ -169,14 +197,24 @@ void check_operands(const at::Tensor& x, const at::Tensor& weight, const at::Ten
                                     rope.size(0) == x.size(1) && rope.size(1) == x.size(3) / 2),
                 "[monarch_ops] norm_rope needs complex rope of shape [", x.size(1), ", ",
                 x.size(3) / 2, "] for x ", shape_string(x.sizes()));
+  for (const at::Tensor& other : {weight, rope}) {
+    MONARCH_CHECK(!other.defined() || other.device() == x.device(),
+                  "[monarch_ops] norm_rope needs x, weight and rope on one device; got ",
+                  x.device(), " and ", other.device());
+  }
 }
 
 std::string refusal_of(const at::Tensor& x) {
   std::string refusal = forced_refusal();
   if (!refusal.empty()) return refusal;
-  if (!x.device().is_cpu()) return str_cat("the kernels run on the CPU, not on ", x.device());
+  refusal = device_refusal(x.device());
+  if (!refusal.empty()) return refusal;
   const std::optional<DType> dtype = float_dtype(x.scalar_type());
   if (!dtype) return str_cat("the kernels have no tensors of type ", x.scalar_type());
+  const DeviceScope scope(x);
+  if (scope.device() == attention::Device::kCuda) {
+    return attention::cuda::token_pass_refusal(*dtype, x.size(2), x.size(3));
+  }
   return attention::token_pass_refusal(*dtype, x.size(2) * x.size(3));
 }
 
@@ -246,11 +284,11 @@ at::Tensor norm_rope_write(const Projections& p, const Grid& grid, const Monarch
        .rope = angles,
        .order = order},
       {.x = const_view(v), .out = view(v_slots), .order = order}};
-  attention::run_token_passes(passes, p.eps, num_threads(), torch_loop);
+  const std::string ran = run_passes(q, passes, p.eps);
   for (const at::Tensor& written : {k_slots, v_slots}) {
     if (!written.is_inference()) written.unsafeGetTensorImpl()->bump_version();
   }
-  count_attention("norm-rope-write", "forward", attention::token_pass_implementation());
+  count_attention("norm-rope-write", "forward", ran);
   return out;
 }
 
@@ -271,8 +309,13 @@ TORCH_LIBRARY_FRAGMENT(monarch, library) {
 }
 
 TORCH_LIBRARY_IMPL(monarch, CPU, library) {
-  library.impl("norm_rope_forward", forward_cpu);
-  library.impl("norm_rope_backward", backward_cpu);
+  library.impl("norm_rope_forward", forward_kernels);
+  library.impl("norm_rope_backward", backward_kernels);
+}
+
+TORCH_LIBRARY_IMPL(monarch, CUDA, library) {
+  library.impl("norm_rope_forward", forward_kernels);
+  library.impl("norm_rope_backward", backward_kernels);
 }
 
 TORCH_LIBRARY_IMPL(monarch, Meta, library) {

@@ -42,14 +42,14 @@ const c10::TypedOperatorHandle<Backward>& backward_operator() {
   return handle;
 }
 
-std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& q, const at::Tensor& k,
-                                               const at::Tensor& v, c10::string_view label,
-                                               at::IntArrayRef integers,
-                                               at::ArrayRef<double> scalars, bool keep_lse) {
+std::tuple<at::Tensor, at::Tensor> forward_kernels(const at::Tensor& q, const at::Tensor& k,
+                                                   const at::Tensor& v, c10::string_view label,
+                                                   at::IntArrayRef integers,
+                                                   at::ArrayRef<double> scalars, bool keep_lse) {
   return run_forward(decode(q, k, integers, scalars), q, k, v, std::string(label), keep_lse);
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_cpu(
+std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_kernels(
     const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
     const at::Tensor& out, const at::Tensor& lse, c10::string_view label, at::IntArrayRef integers,
     at::ArrayRef<double> scalars) {
@@ -242,8 +242,13 @@ TORCH_LIBRARY(monarch, library) {
 }
 
 TORCH_LIBRARY_IMPL(monarch, CPU, library) {
-  library.impl("attention_forward", forward_cpu);
-  library.impl("attention_backward", backward_cpu);
+  library.impl("attention_forward", forward_kernels);
+  library.impl("attention_backward", backward_kernels);
+}
+
+TORCH_LIBRARY_IMPL(monarch, CUDA, library) {
+  library.impl("attention_forward", forward_kernels);
+  library.impl("attention_backward", backward_kernels);
 }
 
 TORCH_LIBRARY_IMPL(monarch, Meta, library) {

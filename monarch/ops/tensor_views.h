@@ -21,7 +21,7 @@ inline std::optional<DType> float_dtype(at::ScalarType type) {
   }
 }
 
-// Valid while the tensor lives. The tensor has one of the types above and lies on the CPU.
+// Valid while the tensor lives. The tensor has one of the types above.
 inline TensorView view(const at::Tensor& t) {
   return {.data = t.data_ptr(),
           .dtype = float_dtype(t.scalar_type()).value(),
