@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "monarch/base/error.h"
+#include "monarch/models/wan/rope.h"
 #include "tests/pipelines/tiny_system.h"
 
 namespace monarch::pipelines {
@@ -228,6 +229,29 @@ TEST_F(SlidingStream, RunsForeverInAWindow) {
   EXPECT_EQ(latents.size(2), 24);
   EXPECT_EQ(state.cache().capacity(), 4 * 4);
   EXPECT_TRUE(latents.isfinite().all().item<bool>());
+}
+
+// The originals' table of rotations has 1024 frames.
+TEST_F(SlidingStream, GoesOnBeyondAThousandFrames) {
+  const Streamer live = streamer();
+  StreamState state = live.start(context(1), 7);
+  stream(live, state, 1100, nullptr);
+  const at::Tensor latents = stream(live, state, 1108, nullptr);
+  EXPECT_TRUE(latents.isfinite().all().item<bool>());
+  const at::Tensor steps = (latents.narrow(2, 1, 7) - latents.narrow(2, 0, 7)).abs();
+  EXPECT_GT(steps.mean().item<float>(), 0.1);  // noise is drawn anew: nothing stands still
+}
+
+TEST_F(SlidingStream, RotationsDependOnDistancesAlone) {
+  const ops::Grid grid{.frames = 4, .height = 2, .width = 2};
+  const auto between = [&](int64_t start) {  // the first and the last of four frames
+    const at::Tensor table = models::rope_table(grid, start, 12).view({4, 4, 6});
+    return table[3] * at::conj(table[0]);
+  };
+  EXPECT_LT((between(0) - between(1'000'000)).abs().max().item<float>(), 1e-6);
+  EXPECT_GT(
+      (between(0) - models::rope_table(grid, 0, 12).view({4, 4, 6})[2]).abs().max().item<float>(),
+      0.1);
 }
 
 TEST_F(SlidingStream, StartsFromAnImage) {
