@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Many viewers at once, viewers that misbehave, and a server that is killed.
 
-    load_test.py TEST_SERVER [--seconds 6] [--viewers 32] [--command "bin/monarch serve --port 0 ..."]
+    load_test.py TEST_SERVER [--seconds 20] [--viewers 32] [--command "bin/monarch serve --port 0 ..."]
 
-With --command the viewers watch that server; its videos are decoded, but their colours are not known.
+With --command the viewers watch that server; its videos are decoded, but their colours are not known. Five minutes
+with MONARCH_LONG_TESTS=1; --only-long does nothing without (exit code 77, as CTest takes it).
 """
 import argparse
 import json
@@ -198,18 +199,24 @@ def kill(command: list[str], checker: str, videos: pathlib.Path):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("test_server")
-    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--viewers", type=int, default=32)
     parser.add_argument("--command")
+    parser.add_argument("--only-long", action="store_true")
     a = parser.parse_args()
+    long = os.environ.get("MONARCH_LONG_TESTS") == "1"
+    if a.only_long and not long:
+        print("SKIPPED: a long test; ./quickstart test --long")
+        return 77
+    seconds = a.seconds or (300 if long else 20)
     with tempfile.TemporaryDirectory() as name:
         videos = pathlib.Path(name)
         own = [a.test_server, str(videos)]
         command, end = (shlex.split(a.command), signal.SIGINT) if a.command else (own, None)
         with Server(command, end) as server:
             server.wait_until_ready()
-            load(server, a.test_server, a.viewers, a.seconds, colours=not a.command)
-            soak(server, a.seconds)
+            load(server, a.test_server, a.viewers, seconds, colours=not a.command)
+            soak(server, seconds / 3)
         if not a.command:
             kill(own, a.test_server, videos)
     return 0
