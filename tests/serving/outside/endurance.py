@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A stream that runs for long: time and memory of its chunks, from its viewer's side.
 
-    endurance.py MONARCH CONFIG [--model DIR] [--latent-frames 2000] [--strict]
+    endurance.py MONARCH [--config tests/serving/outside/stream.yaml] [--model DIR] [--latent-frames 2000] [--strict]
 
 Prints medians; with --strict ends with 1 unless the last 100 chunks take as long as chunks 50 to 150 (5 %) in as much
 memory (2 %). Times need a quiet machine, so that is no test of the suite.
@@ -21,7 +21,7 @@ from websocket import WebSocket
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("monarch")
-    parser.add_argument("config")
+    parser.add_argument("--config")
     parser.add_argument("--model", default="models/shapes")
     parser.add_argument("--attention", default="monarchrt")
     parser.add_argument("--latent-frames", type=int, default=2000)
@@ -29,8 +29,8 @@ def main():
     parser.add_argument("--strict", action="store_true")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as videos, \
-            Server([a.monarch, "serve", "--model", a.model, "--config", a.config, "--attention", a.attention, "--port", "0",
-                    "--videos", videos], signal.SIGINT) as server:
+            Server([a.monarch, "serve", "--model", a.model, "--attention", a.attention, "--port", "0", "--videos", videos,
+                    *(["--config", a.config] if a.config else [])], signal.SIGINT) as server:
         server.wait_until_ready()
         live = WebSocket(f"ws://{server.address}/v1/live")
         hello = json.loads(live.receive())
@@ -54,7 +54,9 @@ def main():
             times.append(time.perf_counter() - began)
         live.close()
     cost = [c["denoise_seconds"] + c["decode_seconds"] + c["encode_seconds"] for c in chunks]
-    early, late = slice(50, 150), slice(len(chunks) - 100, len(chunks))
+    early, late = slice(50, 150), slice(max(0, len(chunks) - 100), len(chunks))
+    if len(chunks) <= 50:
+        early = slice(0, None)
     early_time, late_time = statistics.median(cost[early]), statistics.median(cost[late])
     early_memory, late_memory = (statistics.median([c["memory_bytes"] for c in chunks[s]]) for s in (early, late))
     rate = (frames - chunks[0]["frames"]) / (times[-1] - times[0])
@@ -66,6 +68,8 @@ def main():
         "denoise": statistics.median(c["denoise_seconds"] for c in chunks),
         "decode": statistics.median(c["decode_seconds"] for c in chunks),
         "encode": statistics.median(c["encode_seconds"] for c in chunks),
+        "chunk_seconds_by_hundreds": [round(statistics.median(cost[i:i + 100]), 4) for i in range(0, len(cost), 100)],
+        "memory_by_hundreds": [chunks[i]["memory_bytes"] >> 20 for i in range(0, len(chunks), 100)],
         "memory_50_150": early_memory, "memory_last_100": late_memory, "memory_ratio": late_memory / early_memory}
     print(json.dumps(result, indent=1))
     steady = abs(result["time_ratio"] - 1) <= 0.05 and abs(result["memory_ratio"] - 1) <= 0.02

@@ -48,7 +48,7 @@ class Viewer(threading.Thread):
             self.problem = f"{type(error).__name__}: {error}"
 
     def watch(self):
-        live = WebSocket(f"ws://{self.address}/v1/live", timeout=120)
+        live = WebSocket(f"ws://{self.address}/v1/live", timeout=600)
         rate = json.loads(live.receive())["frames_per_second"]
         prompt = f"a {self.colour} thing, viewer {self.number}"
         live.send(json.dumps({"type": "played", "frame": 0}))
