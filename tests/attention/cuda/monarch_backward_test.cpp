@@ -14,8 +14,7 @@
 #include "monarch/attention/cuda/monarch_forward.h"
 #include "monarch/attention/reference/monarch_backward.h"
 #include "tests/attention/cuda/emulate.h"
-#include "tests/attention/support/fixture.h"
-#include "tests/attention/support/tensor.h"
+#include "tests/attention/cuda/gradients.h"
 #include "tests/support/message_of.h"
 
 namespace monarch::attention::test {
@@ -32,69 +31,36 @@ struct Case {
   Padding padding = {};
 };
 
-struct Operands {
-  Tensor q;
-  Tensor k;
-  Tensor v;
-  Tensor grad_out;
-};
-struct Gradients {
-  Tensor q;
-  Tensor k;
-  Tensor v;
-};
-
 // Forward and backward, with workspaces and results full of NaN.
 Gradients run(const Case& c, const Operands& in, bool backwards = false) {
-  const MonarchProblem& p = c.problem;
-  Tensor out(in.q.shape(), c.dtype, c.padding);
-  Tensor lse({p.batch, p.num_heads, p.q_tokens()}, DType::kF32);
-  Gradients grad{{in.q.shape(), c.dtype, c.padding},
-                 {in.k.shape(), c.dtype, c.padding},
-                 {in.k.shape(), c.dtype, c.padding}};
-  for (Tensor* tensor : {&out, &lse, &grad.q, &grad.k, &grad.v}) tensor->fill(std::nan(""));
-  auto* const lse_data = static_cast<float*>(lse.view().data);
-  const cuda::MonarchForwardPlan forward(p, {1, c.limits.shared_bytes_per_block});
-  emulate(forward.args(in.q.view(), in.k.view(), in.v.view(), out.view(), lse_data, {}), c.dtype);
-  const cuda::MonarchBackwardPlan plan(p, c.limits);
+  BackwardRun run(in, c.dtype, c.padding);
+  const cuda::MonarchForwardPlan forward(c.problem, {1, c.limits.shared_bytes_per_block});
+  emulate(forward.args(in.q.view(), in.k.view(), in.v.view(), run.out.view(), run.lse_data(), {}),
+          c.dtype);
+  const cuda::MonarchBackwardPlan plan(c.problem, c.limits);
   std::vector<float> workspace(plan.workspace_bytes() / sizeof(float), std::nanf(""));
-  const cuda::MonarchBackwardTensors tensors{
-      in.q.view(), in.k.view(),   in.v.view(),   read_only(out.view()), in.grad_out.view(),
-      lse_data,    grad.q.view(), grad.k.view(), grad.v.view()};
   for (const cuda::MonarchBackwardArgs& args :
-       plan.launches(tensors, {workspace.data(), plan.workspace_bytes()})) {
+       plan.launches(run.tensors(in), {workspace.data(), plan.workspace_bytes()})) {
     emulate(args, c.dtype, backwards);
   }
-  return grad;
+  return run.grad;
 }
 
-Operands random_operands(const Case& c) {
+Operands operands(const Case& c) {
   const MonarchProblem& p = c.problem;
-  const auto tensor = [&](std::int64_t tokens, std::uint32_t seed) {
-    return random_tensor({p.batch, tokens, p.num_heads, p.head_dim}, c.dtype, seed, 1, c.padding);
-  };
-  return {tensor(p.q_tokens(), 1), tensor(p.kv_tokens(), 2), tensor(p.kv_tokens(), 3),
-          tensor(p.q_tokens(), 4)};
+  return random_operands({p.batch, p.num_heads, p.head_dim, c.dtype}, p.q_tokens(), p.kv_tokens(),
+                         c.dtype, c.padding);
 }
 
 void check(const Case& c) {
-  const Operands in = random_operands(c);
-  Gradients want{
-      {in.q.shape(), DType::kF64}, {in.k.shape(), DType::kF64}, {in.k.shape(), DType::kF64}};
+  const Operands in = operands(c);
+  Gradients want(in, DType::kF64);
   reference::monarch_backward(c.problem, in.q.view(), in.k.view(), in.v.view(), in.grad_out.view(),
                               want.q.view(), want.k.view(), want.v.view());
-  const Gradients got = run(c, in);
-  const double tolerance = 10 * (c.dtype == DType::kBF16 ? std::exp2(-9) : std::exp2(-12));
   const BlockLayout layout = c.problem.layout();
-  const auto compare = [&](const char* name, const Tensor& one, const Tensor& exact) {
-    EXPECT_LE(relative_error(one, exact), tolerance)
-        << name << ' ' << dtype_name(c.dtype) << " blocks " << layout.block_rows() << " x "
-        << layout.block_cols() << " head_dim " << c.problem.head_dim << ' '
-        << worst_element(one, exact);
-  };
-  compare("grad_q", got.q, want.q);
-  compare("grad_k", got.k, want.k);
-  compare("grad_v", got.v, want.v);
+  expect_near(run(c, in), want, 10, c.dtype,
+              str_cat("blocks ", layout.block_rows(), " x ", layout.block_cols(), " head_dim ",
+                      c.problem.head_dim));
 }
 
 TEST(CudaMonarchBackward, OddGridsAndHeadDims) {
@@ -137,7 +103,7 @@ TEST(CudaMonarchBackward, TilingsBatchesMasksAndCaches) {
 TEST(CudaMonarchBackward, TheSameBitsInAnyOrderOfBlocks) {
   const Case c{
       {.num_heads = 2, .head_dim = 32, .q_frames = 2, .kv_frames = 3, .height = 18, .width = 7}};
-  const Operands in = random_operands(c);
+  const Operands in = operands(c);
   const Gradients one = run(c, in);
   const Gradients other = run(c, in, true);
   EXPECT_EQ(one.q.values(), other.q.values());
@@ -150,34 +116,11 @@ TEST(CudaMonarchBackward, EveryFixtureOfOneStep) {
   int count = 0;
   for (const auto& path : fixture_files()) {
     const Fixture fixture = load_fixture(path);
-    if (!fixture.op.starts_with("monarch_attention") ||
-        !fixture.tensors.contains("input.grad_out")) {
-      continue;
-    }
+    if (!has_gradients(fixture)) continue;
     const Case c{monarch_problem(fixture), DType::kBF16};
     if (c.problem.num_iters != 1 || c.problem.head_dim % 8 != 0) continue;
-    if (!(fixture.observed_bf16 < 0.05)) continue;
-    const auto narrow = [&](const std::string& name) {
-      const Tensor& wide = fixture.tensors.at(name);
-      Tensor result(wide.shape(), c.dtype);
-      result.assign(wide.values());
-      return result;
-    };
     const bool cached = c.problem.kv_block_order;
-    const Gradients got =
-        run(c, {narrow("input.q"), narrow(cached ? "expect.k_cache" : "input.k"),
-                narrow(cached ? "expect.v_cache" : "input.v"), narrow("input.grad_out")});
-    const auto compare = [&](const std::string& name, const Tensor& tensor) {
-      if (!fixture.tensors.contains(name)) return;
-      const Tensor& want = fixture.tensors.at(name);
-      EXPECT_LE(relative_error(tensor, want, fixture.rms_floor),
-                std::max(3 * fixture.observed_bf16, 0.015))
-          << fixture.name << ' ' << name << ' ' << worst_element(tensor, want);
-      ++count;
-    };
-    compare("grad.q", got.q);
-    compare(cached ? "grad.k_cache" : "grad.k", got.k);
-    compare(cached ? "grad.v_cache" : "grad.v", got.v);
+    count += expect_fixture(fixture, cached, run(c, operands_of(fixture, cached, c.dtype)));
   }
   EXPECT_GE(count, 8);
 }

@@ -14,8 +14,7 @@
 #include "monarch/attention/reference/monarch_backward.h"
 #include "monarch/attention/reference/vmonarch_backward.h"
 #include "tests/attention/cuda/emulate.h"
-#include "tests/attention/support/fixture.h"
-#include "tests/attention/support/tensor.h"
+#include "tests/attention/cuda/gradients.h"
 #include "tests/support/message_of.h"
 
 namespace monarch::attention::test {
@@ -33,63 +32,36 @@ struct Case {
   Padding padding = {};
 };
 
-struct Operands {
-  Tensor q;
-  Tensor k;
-  Tensor v;
-  Tensor grad_out;
-};
-struct Gradients {
-  Tensor q;
-  Tensor k;
-  Tensor v;
-};
-
 // Forward and backward, with workspaces and results full of NaN.
 Gradients run(const Case& c, const Operands& in, bool backwards = false) {
-  Tensor out(in.q.shape(), c.dtype, c.padding);
-  Tensor lse({in.q.shape()[0], in.q.shape()[2], in.q.shape()[1]}, DType::kF32);
-  Gradients grad{{in.q.shape(), c.dtype, c.padding},
-                 {in.k.shape(), c.dtype, c.padding},
-                 {in.k.shape(), c.dtype, c.padding}};
-  for (Tensor* tensor : {&out, &lse, &grad.q, &grad.k, &grad.v}) tensor->fill(std::nan(""));
-  auto* const lse_data = static_cast<float*>(lse.view().data);
+  BackwardRun run(in, c.dtype, c.padding);
   const cuda::StepForwardPlan forward(c.problem, c.limits);
   const cuda::StepBackwardPlan backward(c.problem, c.limits);
   std::vector<float> workspace(
       std::max(forward.workspace_bytes(), backward.workspace_bytes()) / sizeof(float),
       std::nanf(""));
   for (const cuda::StepArgs& args :
-       forward.launches(in.q.view(), in.k.view(), in.v.view(), out.view(), lse_data,
+       forward.launches(in.q.view(), in.k.view(), in.v.view(), run.out.view(), run.lse_data(),
                         {workspace.data(), forward.workspace_bytes()})) {
     emulate(args, c.dtype);
   }
   std::ranges::fill(workspace, std::nanf(""));
-  const cuda::MonarchBackwardTensors tensors{
-      in.q.view(), in.k.view(),   in.v.view(),   read_only(out.view()), in.grad_out.view(),
-      lse_data,    grad.q.view(), grad.k.view(), grad.v.view()};
   for (const cuda::StepGradientArgs& args :
-       backward.launches(tensors, {workspace.data(), backward.workspace_bytes()})) {
+       backward.launches(run.tensors(in), {workspace.data(), backward.workspace_bytes()})) {
     emulate(args, c.dtype, backwards);
   }
-  return grad;
+  return run.grad;
 }
 
-Operands random_operands(const Case& c) {
+Operands operands(const Case& c) {
   const cuda::StepArgs shape = cuda::step_geometry(c.problem, c.limits);
-  const cuda::Sizes sizes = cuda::step_sizes(c.problem, c.dtype);
-  const auto tensor = [&](std::int64_t tokens, std::uint32_t seed) {
-    return random_tensor({sizes.batch, tokens, sizes.num_heads, sizes.head_dim}, c.dtype, seed, 1,
-                         c.padding);
-  };
-  return {tensor(shape.q_tokens, 1), tensor(shape.kv_tokens, 2), tensor(shape.kv_tokens, 3),
-          tensor(shape.q_tokens, 4)};
+  return random_operands(cuda::step_sizes(c.problem, c.dtype), shape.q_tokens, shape.kv_tokens,
+                         c.dtype, c.padding);
 }
 
 void check(const Case& c, const std::string& what = "") {
-  const Operands in = random_operands(c);
-  Gradients want{
-      {in.q.shape(), DType::kF64}, {in.k.shape(), DType::kF64}, {in.k.shape(), DType::kF64}};
+  const Operands in = operands(c);
+  Gradients want(in, DType::kF64);
   std::int64_t iterations = 1;
   if (const auto* p = std::get_if<VMonarchProblem>(&c.problem)) {
     iterations = p->num_iters;
@@ -101,16 +73,7 @@ void check(const Case& c, const std::string& what = "") {
     reference::monarch_backward(monarch, in.q.view(), in.k.view(), in.v.view(), in.grad_out.view(),
                                 want.q.view(), want.k.view(), want.v.view());
   }
-  const Gradients got = run(c, in);
-  const double tolerance =
-      10 * double(iterations) * (c.dtype == DType::kBF16 ? std::exp2(-9) : std::exp2(-12));
-  const auto compare = [&](const char* name, const Tensor& one, const Tensor& exact) {
-    EXPECT_LE(relative_error(one, exact), tolerance)
-        << name << ' ' << what << ' ' << dtype_name(c.dtype) << ' ' << worst_element(one, exact);
-  };
-  compare("grad_q", got.q, want.q);
-  compare("grad_k", got.k, want.k);
-  compare("grad_v", got.v, want.v);
+  expect_near(run(c, in), want, 10 * double(iterations), c.dtype, what);
 }
 
 TEST(CudaStepBackward, VMonarchGridsHeadDimsAndIterations) {
@@ -196,7 +159,7 @@ TEST(CudaStepBackward, TheSameBitsInAnyOrderOfBlocks) {
         .width = 6,
         .num_iters = 2})}) {
     const Case c{problem};
-    const Operands in = random_operands(c);
+    const Operands in = operands(c);
     const Gradients one = run(c, in);
     const Gradients other = run(c, in, true);
     EXPECT_EQ(one.q.values(), other.q.values());
@@ -210,34 +173,12 @@ TEST(CudaStepBackward, EveryFixture) {
   int count = 0;
   for (const auto& path : fixture_files()) {
     const Fixture fixture = load_fixture(path);
-    if (!fixture.op.starts_with("monarch_attention") ||
-        !fixture.tensors.contains("input.grad_out") || fixture.observed_bf16 >= 0.05) {
-      continue;
-    }
+    if (!has_gradients(fixture)) continue;
     const MonarchProblem p = monarch_problem(fixture);
     if (p.num_iters == 1) continue;
     const Case c{p, DType::kBF16};
     const bool cached = p.kv_block_order;
-    const auto narrow = [&](const std::string& name) {
-      const Tensor& wide = fixture.tensors.at(name);
-      Tensor result(wide.shape(), c.dtype);
-      result.assign(wide.values());
-      return result;
-    };
-    const Gradients got =
-        run(c, {narrow("input.q"), narrow(cached ? "expect.k_cache" : "input.k"),
-                narrow(cached ? "expect.v_cache" : "input.v"), narrow("input.grad_out")});
-    const auto compare = [&](const std::string& name, const Tensor& tensor) {
-      if (!fixture.tensors.contains(name)) return;
-      const Tensor& want = fixture.tensors.at(name);
-      EXPECT_LE(relative_error(tensor, want, fixture.rms_floor),
-                std::max(3 * fixture.observed_bf16, 0.015))
-          << fixture.name << ' ' << name << ' ' << worst_element(tensor, want);
-      ++count;
-    };
-    compare("grad.q", got.q);
-    compare(cached ? "grad.k_cache" : "grad.k", got.k);
-    compare(cached ? "grad.v_cache" : "grad.v", got.v);
+    count += expect_fixture(fixture, cached, run(c, operands_of(fixture, cached, c.dtype)));
   }
   EXPECT_GE(count, 3);
 }
