@@ -33,14 +33,6 @@ std::span<std::byte> thread_workspace(std::size_t bytes) {
   return {buffer.get(), size};
 }
 
-bool in_rows_of_16_bytes(const at::Tensor& t) {
-  const auto elements = static_cast<int64_t>(16 / t.element_size());
-  for (int64_t axis = 0; axis + 1 < t.dim(); ++axis) {
-    if (t.size(axis) > 1 && t.stride(axis) % elements != 0) return false;
-  }
-  return reinterpret_cast<std::uintptr_t>(t.const_data_ptr()) % 16 == 0;
-}
-
 }  // namespace
 
 std::string device_refusal(const at::Device& device) {
@@ -66,10 +58,18 @@ DeviceWorkspace::DeviceWorkspace(const at::Tensor& beside, std::size_t bytes) {
   span_ = {static_cast<std::byte*>(owner_.data_ptr()), bytes};
 }
 
+bool fits_kernels(const at::Tensor& t) {
+  if (t.dim() == 0 || t.stride(-1) != 1) return t.dim() == 0;
+  if (t.device().is_cpu()) return true;
+  const auto elements = static_cast<int64_t>(16 / t.element_size());
+  for (int64_t axis = 0; axis + 1 < t.dim(); ++axis) {
+    if (t.size(axis) > 1 && t.stride(axis) % elements != 0) return false;
+  }
+  return reinterpret_cast<std::uintptr_t>(t.const_data_ptr()) % 16 == 0;
+}
+
 at::Tensor for_kernels(const at::Tensor& t) {
-  if (t.dim() > 0 && t.stride(-1) != 1) return t.contiguous();
-  if (t.device().is_cpu() || in_rows_of_16_bytes(t)) return t;
-  return t.clone(at::MemoryFormat::Contiguous);
+  return fits_kernels(t) ? t : t.clone(at::MemoryFormat::Contiguous);
 }
 
 }  // namespace monarch::ops

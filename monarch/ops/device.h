@@ -43,8 +43,11 @@ class DeviceWorkspace {
   std::span<std::byte> span_;
 };
 
-// A tensor as the kernels of its device read it, copied if need be: the last axis contiguous, on a
+// Whether the kernels of its device can read a tensor as it lies: the last axis contiguous, on a
 // GPU rows of multiples of 16 bytes.
+bool fits_kernels(const at::Tensor& t);
+
+// The tensor, copied if it does not fit.
 at::Tensor for_kernels(const at::Tensor& t);
 
 }  // namespace monarch::ops

@@ -13,7 +13,7 @@ namespace {
 using attention::cuda::ModulateKind;
 
 bool kernels_take(ModulateKind kind, const at::Tensor& x) {
-  if (!x.is_cuda() || at::GradMode::is_enabled() || x.dim() != 3) return false;
+  if (!x.is_cuda() || at::GradMode::is_enabled() || x.dim() != 3 || !fits_kernels(x)) return false;
   if (!forced_refusal().empty() || !device_refusal(x.device()).empty()) return false;
   const std::optional<DType> dtype = float_dtype(x.scalar_type());
   if (!dtype) return false;

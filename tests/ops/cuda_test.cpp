@@ -5,6 +5,7 @@
 
 #include "monarch/ops/attention.h"
 #include "monarch/ops/device.h"
+#include "monarch/ops/modulate.h"
 #include "monarch/ops/norm_rope.h"
 #include "monarch/ops/usage.h"
 #include "tests/ops/support/operands.h"
@@ -83,6 +84,35 @@ TEST(CudaOperators, NormAndRotationMatchTheCpu) {
   };
   const auto want = run(at::kCPU, at::kDouble), got = run(at::kCUDA, at::kBFloat16);
   for (size_t i = 0; i < want.size(); ++i) EXPECT_LT(error(got[i].cpu(), want[i]), 0.01) << i;
+}
+
+TEST(CudaOperators, ModulationMatchesTheCpu) {
+  if (const std::string why = missing(); !why.empty()) GTEST_SKIP() << why;
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = normal({2, 12, 64}, 1), y = normal({2, 12, 64}, 2),
+                   m = normal({1, 3, 2, 64}, 3);
+  const auto on_gpu = [](const at::Tensor& t) { return t.to(at::kCUDA, at::kBFloat16); };
+  const auto runs = [](const at::Tensor& t) { return t.repeat_interleave(4, 1); };
+  const at::Tensor shift = m.select(2, 0), scale = m.select(2, 1), tokens = on_gpu(x);
+  ASSERT_TRUE(modulates(tokens, {on_gpu(shift), on_gpu(scale), on_gpu(y)}));
+  ASSERT_FALSE(modulates(tokens, {scale}));
+  EXPECT_LT(error(modulated_norm(tokens, on_gpu(shift), on_gpu(scale), 1e-6).cpu(),
+                  at::layer_norm(x, {64}, {}, {}, 1e-6) * (1 + runs(scale)) + runs(shift)),
+            0.01);
+  at::Tensor sum = on_gpu(x);
+  add_gated(sum, on_gpu(scale), on_gpu(y));
+  EXPECT_LT(error(sum.cpu(), x + runs(scale) * y), 0.01);
+  at::Tensor hidden = on_gpu(x);
+  ASSERT_TRUE(takes_gelu(hidden));
+  gelu_in_place(hidden);
+  EXPECT_LT(error(hidden.cpu(), at::gelu(x, "tanh")), 0.01);
+}
+
+TEST(CudaOperators, ModulationOnTheCpuIsTorchs) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = at::ones({1, 2, 8}, at::kBFloat16);
+  EXPECT_FALSE(modulates(x, {x}));
+  EXPECT_FALSE(takes_gelu(x));
 }
 
 TEST(CudaOperators, SayWhereTheyCannotRun) {

@@ -2,6 +2,7 @@
 
 #include "monarch/models/wan/norms.h"
 #include "monarch/models/wan/tensors.h"
+#include "monarch/ops/modulate.h"
 
 namespace monarch::models {
 namespace {
@@ -9,7 +10,9 @@ namespace {
 at::Tensor feed_forward(const LayerWeights& w, const at::Tensor& x) {
   at::Tensor hidden = w.ffn_in(x);
   if (at::GradMode::is_enabled()) return w.ffn_out(at::gelu(hidden, "tanh"));
-  return w.ffn_out(at::gelu_(hidden, "tanh"));
+  if (!ops::takes_gelu(hidden)) return w.ffn_out(at::gelu_(hidden, "tanh"));
+  ops::gelu_in_place(hidden);
+  return w.ffn_out(hidden);
 }
 
 at::Tensor residual_add(at::Tensor x, const at::Tensor& y) {

@@ -2,6 +2,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/models/wan/tensors.h"
+#include "monarch/ops/modulate.h"
 
 namespace monarch::models {
 namespace {
@@ -18,6 +19,7 @@ at::Tensor runs_of(const at::Tensor& x, const at::Tensor& modulation) {
 
 at::Tensor modulated_layer_norm(const at::Tensor& x, const at::Tensor& shift,
                                 const at::Tensor& scale, double eps) {
+  if (ops::modulates(x, {shift, scale})) return ops::modulated_norm(x, shift, scale, eps);
   const at::Tensor factor = scale + 1;
   if (shift.size(0) == 1 && shift.size(1) == 1) {
     return at::layer_norm(x, {x.size(2)}, factor.flatten(), shift.flatten(), eps);
@@ -30,6 +32,10 @@ at::Tensor modulated_layer_norm(const at::Tensor& x, const at::Tensor& shift,
 }
 
 at::Tensor gated_add(at::Tensor x, const at::Tensor& gate, const at::Tensor& y) {
+  if (ops::modulates(x, {gate, y})) {
+    ops::add_gated(x, gate, y);
+    return x;
+  }
   if (!at::GradMode::is_enabled()) {
     runs_of(x, gate).addcmul_(runs_of(y, gate), gate.unsqueeze(2));
     return x;
