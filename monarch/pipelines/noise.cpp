@@ -12,7 +12,8 @@ at::Tensor draw_noise(at::Generator& generator, const LatentShape& shape,
       at::randn({shape.batch, shape.frames, shape.channels, shape.height, shape.width}, generator,
                 at::TensorOptions().dtype(at::kFloat));
   return swap_frames_and_channels(drawn).contiguous().to(
-      options.device(), c10::typeMetaToScalarType(options.dtype()));
+      options.device(), c10::typeMetaToScalarType(options.dtype()),
+      /*non_blocking=*/options.device().type() != at::kCPU);
 }
 
 sampling::NoiseSource noise_source(at::Generator generator) {

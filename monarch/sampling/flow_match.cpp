@@ -21,6 +21,12 @@ at::Tensor spread(const at::Tensor& value, const at::Tensor& sample) {
   return value.reshape(shape);
 }
 
+// A small host tensor's copy where `like` lies. A GPU's stream takes it when it gets there: the
+// host does not wait.
+at::Tensor beside(const at::Tensor& t, const at::Tensor& like, at::ScalarType type = at::kFloat) {
+  return t.to(like.device(), type, /*non_blocking=*/like.device().type() != at::kCPU);
+}
+
 void check_same_shape(const char* what, const at::Tensor& a, const at::Tensor& b) {
   MONARCH_CHECK(a.sizes() == b.sizes(), "[monarch_sampling] ", what, " have shapes ",
                 shape_string(a.sizes()), " and ", shape_string(b.sizes()), "; they must be equal");
@@ -88,13 +94,13 @@ const at::Tensor& FlowMatchSchedule::weights() const {
 }
 
 at::Tensor FlowMatchSchedule::index(const at::Tensor& timestep) const {
-  const at::Tensor table = timesteps_.to(timestep.device(), at::kDouble);
+  const at::Tensor table = beside(timesteps_, timestep, at::kDouble);
   const at::Tensor flat = timestep.detach().reshape({-1, 1}).to(at::kDouble);
   return at::argmin((table.unsqueeze(0) - flat).abs(), 1).reshape(timestep.sizes());
 }
 
 at::Tensor FlowMatchSchedule::sigma(const at::Tensor& timestep) const {
-  return sigmas_.to(timestep.device()).index({index(timestep)});
+  return beside(sigmas_, timestep).index({index(timestep)});
 }
 
 at::Tensor FlowMatchSchedule::add_noise(const at::Tensor& sample, const at::Tensor& noise,
@@ -108,12 +114,15 @@ at::Tensor FlowMatchSchedule::add_noise(const at::Tensor& sample, const at::Tens
 at::Tensor FlowMatchSchedule::step(const at::Tensor& flow, const at::Tensor& timestep,
                                    const at::Tensor& sample, bool to_final) const {
   check_same_shape("flow and sample", flow, sample);
-  const at::Tensor table = sigmas_.to(timestep.device());
+  const at::Tensor table = beside(sigmas_, timestep);
   const at::Tensor here = index(timestep);
   const at::Tensor now = table.index({here});
-  const bool last = to_final || here.max().item<int64_t>() + 1 >= table.size(0);
   const double final_sigma = config_.inverse_timesteps || config_.reverse_sigmas ? 1.0 : 0.0;
-  const at::Tensor next = last ? at::full_like(now, final_sigma) : table.index({here + 1});
+  at::Tensor next = at::full_like(now, final_sigma);
+  if (!to_final) {  // also when any entry is the table's last, asked where the tensors lie
+    const int64_t end = table.size(0) - 1;
+    next = at::where(here.max().ge(end), next, table.index({(here + 1).clamp_max(end)}));
+  }
   return sample + flow * spread(next - now, sample).to(sample.device());
 }
 
@@ -124,7 +133,7 @@ at::Tensor FlowMatchSchedule::training_target(const at::Tensor& sample,
 }
 
 at::Tensor FlowMatchSchedule::training_weight(const at::Tensor& timestep) const {
-  return weights().to(timestep.device()).index({index(timestep)});
+  return beside(weights(), timestep).index({index(timestep)});
 }
 
 at::Tensor FlowMatchSchedule::flow_to_x0(const at::Tensor& flow, const at::Tensor& x_t,

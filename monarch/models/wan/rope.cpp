@@ -27,7 +27,9 @@ at::Tensor rope_table(const ops::Grid& grid, int64_t start_frame, int64_t head_d
                         .view(shape)
                         .expand({extents[0], extents[1], extents[2], half}));
   }
-  return at::cat(parts, 3).view({grid.tokens(), head_dim / 2}).to(device);
+  return at::cat(parts, 3)
+      .view({grid.tokens(), head_dim / 2})
+      .to(device, at::kComplexFloat, /*non_blocking=*/!device.is_cpu());
 }
 
 }  // namespace monarch::models
