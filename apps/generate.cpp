@@ -145,8 +145,8 @@ class Generation {
     const models::WanConfig config = pipelines::run_config(system, options_);
     std::cerr << "model " << system.folder().string() << ": " << config.num_layers
               << " layers of width " << config.dim << ", "
-              << pipelines::generation_mode_name(options_.mode()) << ", " << a_.dtype << " on "
-              << a_.device << ", " << at::get_num_threads()
+              << pipelines::generation_mode_name(options_.mode()) << ", " << system.options().dtype
+              << " on " << system.options().device << ", " << at::get_num_threads()
               << " threads\nattention: " << pipelines::describe_attention(system, options_) << '\n';
   }
 

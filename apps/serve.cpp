@@ -39,10 +39,10 @@ void add_flags(CLI::App& command, ServeArguments& a) {
                      "frames of a video, and of the past that a stream remembers");
   command.add_option("--attention", g.attention,
                      "dense, monarchrt or vmonarch, unless a viewer asks for another");
-  command.add_option("--dtype", g.dtype, "f32, bf16 or f16")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+  command.add_option("--dtype", g.dtype, "f32, bf16 or f16 (default: f32, on a GPU bf16)")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  command.add_option("--device", g.device, "cpu, cuda, or cuda:N of several")
       ->capture_default_str();
-  command.add_option("--device", g.device, "cpu or cuda")->capture_default_str();
   command.add_option("--threads", g.threads, "CPU threads of the model (default: all cores)");
   command
       .add_option("--address", a.address, "where to listen; beyond this machine only with a token")

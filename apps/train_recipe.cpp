@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 
+#include "apps/device.h"
 #include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
@@ -17,13 +18,6 @@
 
 namespace monarch::apps {
 namespace {
-
-at::Device device_of(const std::string& name, std::int64_t index) {
-  MONARCH_CHECK_CODE(name != "cuda" || at::hasCUDA(), kUnsupported,
-                     "[train] --device cuda: this machine or this LibTorch has no CUDA");
-  return name == "cuda" ? at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index))
-                        : at::Device(at::kCPU);
-}
 
 // Processes of one machine share its cores, unless the user has said how.
 void share_cores(const parallel::Launch& launch) {

@@ -173,10 +173,10 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
   command.add_option("--guidance", a.guidance, "guidance scale; 1 switches it off");
   heading("Sampling");
 
-  command.add_option("--dtype", a.dtype, "f32, bf16 or f16")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+  command.add_option("--dtype", a.dtype, "f32, bf16 or f16 (default: f32, on a GPU bf16)")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  command.add_option("--device", a.device, "cpu, cuda, or cuda:N of several")
       ->capture_default_str();
-  command.add_option("--device", a.device, "cpu or cuda")->capture_default_str();
   command.add_option("--threads", a.threads, "CPU threads (default: all cores)");
   command.add_flag("--low-memory", a.low_memory,
                    "load each network for its stage only, weights as stored");

@@ -31,7 +31,7 @@ struct GenerateArguments {
   std::optional<std::int64_t> steps;
   std::optional<double> guidance;
   std::string solver;
-  std::string dtype = "f32", device = "cpu";
+  std::string dtype, device = "cpu";  // no dtype: f32, on a GPU bf16
   std::int64_t threads = 0;
   bool low_memory = false;
 

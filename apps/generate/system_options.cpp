@@ -1,29 +1,22 @@
 #include "apps/generate/system_options.h"
 
-#include "monarch/base/error.h"
+#include "apps/device.h"
 
 namespace monarch::apps {
 namespace {
 
-at::ScalarType scalar_type(const std::string& dtype) {
+// A GPU's kernels and products are made for 16 bits.
+at::ScalarType scalar_type(const std::string& dtype, const at::Device& device) {
+  if (dtype.empty()) return device.is_cpu() ? at::kFloat : at::kBFloat16;
   return dtype == "bf16" ? at::kBFloat16 : dtype == "f16" ? at::kHalf : at::kFloat;
-}
-
-at::Device device_of(const std::string& name) {
-  MONARCH_CHECK(name == "cpu" || name.starts_with("cuda"), "[generate] unknown device '", name,
-                "'; use cpu or cuda");
-  MONARCH_CHECK_CODE(name == "cpu" || at::hasCUDA(), kUnsupported, "[generate] --device ", name,
-                     ": this build has no CUDA or there is no GPU; build with the preset 'cuda', "
-                     "or use --device cpu");
-  return at::Device(name);
 }
 
 }  // namespace
 
 pipelines::WanSystemOptions system_options(const GenerateArguments& a) {
   pipelines::WanSystemOptions options;
-  options.dtype = scalar_type(a.dtype);
   options.device = device_of(a.device);
+  options.dtype = scalar_type(a.dtype, options.device);
   options.low_memory = a.low_memory;
   options.generator_checkpoint = a.checkpoint;
   options.generator_weights =

@@ -76,6 +76,8 @@ INSTANTIATE_TEST_SUITE_P(
                    "unknown solver 'ddim'; use unipc, dpm++ or euler"},
         BadCommand{"--prompt x --dtype f8", 2, "--dtype"},
         BadCommand{"--prompt x --device tpu", 2, "unknown device 'tpu'; use cpu or cuda"},
+        BadCommand{"--prompt x --device cuda:x", 2, "unknown device 'cuda:x'; use cpu or cuda"},
+        BadCommand{"--prompt x --device cuda:100", 1, "--device cuda:100: no CUDA device: "},
         BadCommand{"--prompt x --seed many", 2, "--seed"},
         BadCommand{"--prompt-file /nonexistent.txt", 1, "/nonexistent.txt"},
         BadCommand{"--prompt x --config /nonexistent.yaml", 1, "/nonexistent.yaml"},
