@@ -92,7 +92,7 @@ TEST(Cli, UsageErrorsSayWhatIsMissing) {
   for (const Usage& usage :
        {Usage{"", "give a command: generate, inspect, convert, "},
         Usage{"genrate", "unknown command or argument 'genrate'; did you mean 'generate'?"},
-        Usage{"bench", "give a command: attention, layer, text, vae, generate; see monarch bench "},
+        Usage{"bench", "give a command: attention, layer, text, vae, generate, train; see "},
         Usage{"bench generate --stps 3",
               "unknown flag '--stps'; did you mean '--steps'?; see monarch bench generate --help"},
         Usage{"verify", "missing 'folder'; see monarch verify --help"},
