@@ -1,11 +1,11 @@
 #include "monarch/serving/video_folder.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <fstream>
 #include <utility>
 

@@ -50,7 +50,8 @@ class EchoEndpoint final : public Endpoint {
       return {.file = {file, request.path == "/file" ? 300'000U : 300'001U}};
     }
     if (request.path == "/stream") {
-      return {.content_type = "text/plain", .stream = [this](std::shared_ptr<Channel> channel) {
+      return {.content_type = "text/plain",
+              .stream = [this](const std::shared_ptr<Channel>& channel) {
                 channel->send("one ", false);
                 channel->send("two", false, Channel::Clock::now() + std::chrono::milliseconds(1));
                 channel->close();
