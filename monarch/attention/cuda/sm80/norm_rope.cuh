@@ -50,9 +50,9 @@ class NormRope {
     MONARCH_UNROLL
     for (const auto& piece : pieces_) {
       MONARCH_UNROLL
-      for (int pair = 0; pair < 4; ++pair) {
+      for (const std::uint32_t word : piece.words) {
         float x[2];
-        device::unpack<T>(piece.words[pair], x);
+        device::unpack<T>(word, x);
         sum += x[0] * x[0] + x[1] * x[1];
       }
     }
