@@ -14,15 +14,15 @@ at::Tensor flow_with_attention(const models::WanDit& model, const models::DitInp
   const models::DitWeights& weights = model.weights();
   const at::Tensor x = models::model_input(config, input);
   const at::Tensor t = input.t.dim() == 1 ? input.t.unsqueeze(1) : input.t;
-  const at::Tensor context = models::embed_input_context(weights, config, input);
   return models::run_body(
-      weights, config, x, t, /*start_frame=*/0,
-      [&](std::size_t layer) {
-        return models::cross_keys(weights.layers[layer].cross_attn, config, context);
-      },
-      [&](std::size_t layer, const ops::Projections& projections) {
-        return attention(layer, models::rotated(projections));
-      });
+      weights, config,
+      {.x = x,
+       .t = t,
+       .context = [&] { return models::embed_input_context(weights, config, input); },
+       .attend =
+           [attention](std::size_t layer, const ops::Projections& projections) {
+             return attention(layer, models::rotated(projections));
+           }});
 }
 
 LayerAttention capturing_attention(const ops::Grid& grid, std::vector<AttentionHead>& heads,

@@ -45,7 +45,7 @@ struct TrainConfig {
   int64_t num_training_iters = 1000;
   int64_t log_iters = 50;  // iterations between checkpoints
   bool mixed_precision = true;
-  bool gradient_checkpointing = false;
+  bool gradient_checkpointing = false;  // layers are computed again in the backward pass
   double loss_limit = 1e4;  // a larger loss stops the run
   int64_t validate_iters = 100;
   int64_t validate_first_n = -1;  // -1: all

@@ -66,6 +66,7 @@ TrainSetup::TrainSetup(const TrainConfig& config, at::Device device, const Team&
   generator_config_.local_attn_size = config.local_attn_size;
   generator_config_.sink_size = config.sink_size;
   generator_config_.causal_train_scale = config.monarch_softmax_scale;
+  generator_config_.recompute_layers = config.gradient_checkpointing;
   generator_config_.validate();
   MONARCH_CHECK(config.shape[2] == generator_config_.in_dim, "[config] image_or_video_shape ",
                 shape_string(config.shape), " has ", config.shape[2],
@@ -94,7 +95,8 @@ std::unique_ptr<IterativeRecipe> TrainSetup::make_diffusion() {
 
 std::unique_ptr<IterativeRecipe> TrainSetup::make_distillation() {
   const Transformer teacher = open_transformer(config_.real_name);
-  const Transformer critic = open_transformer(config_.fake_name);
+  Transformer critic = open_transformer(config_.fake_name);
+  critic.config.recompute_layers = config_.gradient_checkpointing;
   const std::string negative[] = {config_.negative_prompt};
   DistillationRecipe::Networks networks{
       .generator_config = generator_config_,

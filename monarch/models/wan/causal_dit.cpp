@@ -31,35 +31,21 @@ bool records_gradients(const ops::Projections& p) {
 
 // Where the tokens of one cached call are: the same in all layers.
 struct CachedCall {
-  const WanConfig& config;
-  const ops::Grid& grid;
-  const CachePlan& plan;
+  WanConfig config;
+  ops::Grid grid;
+  CachePlan plan;
   AttentionPosition position;
-  DitCache& cache;
+
+  ops::MonarchOptions tiling(size_t layer) const {
+    return cache_tiling(config, static_cast<int64_t>(layer), position.chunk);
+  }
 };
 
-at::Tensor attend_cached(const ops::Projections& p, const CachedCall& call, size_t layer) {
+// Keys and values are in block order.
+at::Tensor attend_blocks(const Qkv& all, const CachedCall& call, size_t layer) {
   const ops::Grid& grid = call.grid;
-  const CachePlan& plan = call.plan;
-  DitCache& cache = call.cache;
-  const auto index = static_cast<int64_t>(layer);
-  const ops::MonarchOptions tiling = cache_tiling(call.config, index, call.position.chunk);
-  cache.prepare(layer, plan, tiling, grid, p.k);
-  Qkv all;
-  if (records_gradients(p)) {
-    all = rotated(p);
-    const KeysValues seen = cache.record(
-        layer, plan,
-        {ops::to_block_order(all.k, grid, tiling), ops::to_block_order(all.v, grid, tiling)});
-    all = {all.q, seen.k, seen.v};
-  } else {
-    const KeysValues fresh = cache.fresh_slots(layer, plan);
-    all.q = ops::norm_rope_write(p, grid, tiling, fresh.k, fresh.v);
-    const KeysValues seen = cache.seen(layer, plan);
-    all = {all.q, seen.k, seen.v};
-  }
   const ops::Grid seen_grid{all.k.size(1) / grid.frame_tokens(), grid.height, grid.width};
-  return attend_heads(all, head_groups(call.config, index, call.position),
+  return attend_heads(all, head_groups(call.config, static_cast<int64_t>(layer), call.position),
                       [&](const Qkv& qkv, const HeadAttention& attention) {
                         // Dense attention does not ask for an order of keys.
                         if (attention.kind == AttentionKind::kDense)
@@ -67,6 +53,51 @@ at::Tensor attend_cached(const ops::Projections& p, const CachedCall& call, size
                         return ops::monarch_attention_blocks(qkv.q, qkv.k, qkv.v, attention.monarch,
                                                              grid, seen_grid);
                       });
+}
+
+KeysValues in_block_order(const Qkv& qkv, const CachedCall& call, size_t layer) {
+  const ops::MonarchOptions tiling = call.tiling(layer);
+  return {ops::to_block_order(qkv.k, call.grid, tiling),
+          ops::to_block_order(qkv.v, call.grid, tiling)};
+}
+
+at::Tensor attend_cached(const ops::Projections& p, const CachedCall& call, DitCache& cache,
+                         size_t layer) {
+  const ops::MonarchOptions tiling = call.tiling(layer);
+  cache.prepare(layer, call.plan, tiling, call.grid, p.k);
+  if (records_gradients(p)) {
+    const Qkv own = rotated(p);
+    const KeysValues fresh = in_block_order(own, call, layer);
+    const DitCache::Past past = cache.past(layer, call.plan);
+    const KeysValues seen = past.before(fresh, past.graphs());
+    cache.record(layer, call.plan, fresh);
+    return attend_blocks({own.q, seen.k, seen.v}, call, layer);
+  }
+  const KeysValues fresh = cache.fresh_slots(layer, call.plan);
+  const at::Tensor q = ops::norm_rope_write(p, call.grid, tiling, fresh.k, fresh.v);
+  const KeysValues seen = cache.seen(layer, call.plan);
+  return attend_blocks({q, seen.k, seen.v}, call, layer);
+}
+
+// The recording branch of attend_cached in three parts, the second of which can be repeated.
+LayerMemory cached_memory(const CachedCall& call, DitCache& cache, size_t layer,
+                          const at::Tensor& x) {
+  cache.prepare(layer, call.plan, call.tiling(layer), call.grid, x);
+  const DitCache::Past past = cache.past(layer, call.plan);
+  return {.past = past.graphs(),
+          .attend =
+              [call, past, layer](const ops::Projections& p, const std::vector<at::Tensor>& graphs,
+                                  std::vector<at::Tensor>& results) {
+                const Qkv own = rotated(p);
+                const KeysValues fresh = in_block_order(own, call, layer);
+                const KeysValues seen = past.before(fresh, graphs);
+                results = {fresh.k, fresh.v};
+                return attend_blocks({own.q, seen.k, seen.v}, call, layer);
+              },
+          .keep =
+              [call, &cache, layer](const std::vector<at::Tensor>& fresh) {
+                cache.record(layer, call.plan, {fresh[0], fresh[1]});
+              }};
 }
 
 at::Tensor per_run(const at::Tensor& t) { return t.dim() == 1 ? t.unsqueeze(1) : t; }
@@ -91,8 +122,10 @@ std::vector<ops::QueryRun> block_causal_runs(const WanConfig& config, int64_t nu
   return runs;
 }
 
-CausalWanDit::CausalWanDit(const WanConfig& config, const TensorMap& weights)
-    : CausalWanDit(config, std::make_shared<const DitWeights>(DitWeights::read(config, weights))) {}
+CausalWanDit::CausalWanDit(const WanConfig& config, const TensorMap& weights,
+                           std::shared_ptr<LayerSource> source)
+    : CausalWanDit(config, std::make_shared<const DitWeights>(
+                               DitWeights::read(config, weights, std::move(source)))) {}
 
 CausalWanDit::CausalWanDit(const WanConfig& config, std::shared_ptr<const DitWeights> weights)
     : config_(config), weights_(std::move(weights)) {
@@ -106,18 +139,18 @@ at::Tensor CausalWanDit::forward_train(const DitInput& input) const {
   check_no_chunk_rules(config_);
   const std::vector<ops::QueryRun> runs =
       block_causal_runs(config_, grid.frames, grid.frame_tokens());
-  const at::Tensor context = embed_input_context(*weights_, config_, input);
-  return run_body(
-      *weights_, config_, x, per_run(input.t), /*start_frame=*/0,
-      [&](size_t layer) {
-        return cross_keys(weights_->layers[layer].cross_attn, config_, context);
-      },
-      [&](size_t layer, const ops::Projections& projections) {
-        return block_causal_attention(
-            rotated(projections),
-            head_groups(config_, static_cast<int64_t>(layer), {.step = input.step}), config_, grid,
-            runs);
-      });
+  return run_body(*weights_, config_,
+                  {.x = x,
+                   .t = per_run(input.t),
+                   .context = [&] { return embed_input_context(*weights_, config_, input); },
+                   .attend =
+                       [config = config_, step = input.step, grid, runs](
+                           size_t layer, const ops::Projections& projections) {
+                         return block_causal_attention(
+                             rotated(projections),
+                             head_groups(config, static_cast<int64_t>(layer), {.step = step}),
+                             config, grid, runs);
+                       }});
 }
 
 at::Tensor CausalWanDit::forward_cached(const DitInput& input, int64_t start_frame,
@@ -127,24 +160,20 @@ at::Tensor CausalWanDit::forward_cached(const DitInput& input, int64_t start_fra
   MONARCH_CHECK(cache.num_layers() == config_.num_layers, "[monarch_models] the cache has ",
                 cache.num_layers(), " layers, the model ", config_.num_layers);
   const CachePlan plan = cache.plan(config_, start_frame, grid.tokens(), grid.frame_tokens());
-  const CachedCall call{config_,
-                        grid,
-                        plan,
-                        {.step = input.step, .chunk = chunk_of_frame(config_, start_frame)},
-                        cache};
-  at::Tensor context;  // embedded when a layer first asks
-  const auto cross = [&](size_t layer) {
-    const AttentionWeights& weights = weights_->layers[layer].cross_attn;
-    if (cache.cross(layer).k.defined() && !at::GradMode::is_enabled()) return cache.cross(layer);
-    if (!context.defined()) context = embed_input_context(*weights_, config_, input);
-    const CrossKv fresh = cross_keys(weights, config_, context);
-    if (!at::GradMode::is_enabled()) cache.cross(layer) = fresh;
-    return fresh;
-  };
-  const at::Tensor out = run_body(*weights_, config_, x, per_run(input.t), start_frame, cross,
-                                  [&](size_t layer, const ops::Projections& projections) {
-                                    return attend_cached(projections, call, layer);
-                                  });
+  const CachedCall call{
+      config_, grid, plan, {.step = input.step, .chunk = chunk_of_frame(config_, start_frame)}};
+  const at::Tensor out =
+      run_body(*weights_, config_,
+               {.x = x,
+                .t = per_run(input.t),
+                .start_frame = start_frame,
+                .context = [&] { return embed_input_context(*weights_, config_, input); },
+                .attend =
+                    [&](size_t layer, const ops::Projections& projections) {
+                      return attend_cached(projections, call, cache, layer);
+                    },
+                .kept_keys = [&](size_t layer) -> CrossKv& { return cache.cross(layer); },
+                .memory = [&](size_t layer) { return cached_memory(call, cache, layer, x); }});
   cache.commit(plan);
   return out;
 }

@@ -24,7 +24,9 @@ std::vector<ops::QueryRun> block_causal_runs(const WanConfig& config, int64_t nu
 // cache serves one thread at a time.
 class CausalWanDit {
  public:
-  CausalWanDit(const WanConfig& config, const TensorMap& weights);
+  // As WanDit's.
+  CausalWanDit(const WanConfig& config, const TensorMap& weights,
+               std::shared_ptr<LayerSource> source = nullptr);
   // Shares the weights of another model of the same shape.
   CausalWanDit(const WanConfig& config, std::shared_ptr<const DitWeights> weights);
 

@@ -46,6 +46,9 @@ struct WanConfig {
   // Softmax scale of Monarch attention in causal passes over whole sequences (training); D^-1/2
   // unless set. Not a key of config.json: the published training code used 1 by mistake.
   std::optional<double> causal_train_scale;
+  // Activation checkpointing: passes that record gradients keep a layer's inputs alone and compute
+  // it again in the backward pass. Not a key of config.json.
+  bool recompute_layers = false;
 
   int64_t head_dim() const { return dim / num_heads; }
   bool image_to_video() const { return model_type == "i2v"; }

@@ -25,9 +25,11 @@ struct DitInput {
 
 class WanDit {
  public:
-  // Shares the tensors of `weights`: in-place updates by an optimiser take effect. Throws one
-  // error that lists all missing, misshapen and unused tensors.
-  WanDit(const WanConfig& config, const TensorMap& weights);
+  // Shares the tensors of `weights`: in-place updates by an optimiser take effect. `source` gives
+  // those of the layers if they are not among them. Throws one error that lists all missing,
+  // misshapen and unused tensors.
+  WanDit(const WanConfig& config, const TensorMap& weights,
+         std::shared_ptr<LayerSource> source = nullptr);
 
   // The flow, [B, out_dim, F, H, W]. Differentiable in all inputs but t, and in all weights that
   // require gradients. Const and thread-safe.

@@ -1,13 +1,75 @@
 #include "monarch/models/wan/dit_body.h"
 
+#include <memory>
+#include <utility>
+
 #include "monarch/base/error.h"
 #include "monarch/models/wan/embeddings.h"
 #include "monarch/models/wan/layer.h"
 #include "monarch/models/wan/patchify.h"
+#include "monarch/models/wan/recompute.h"
 #include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/tensors.h"
 
 namespace monarch::models {
+namespace {
+
+// Cross-attention keys of a pass; the context is embedded when it is first needed.
+class ContextKeys {
+ public:
+  ContextKeys(const WanConfig& config, const BodyPass& pass) : config_(config), pass_(pass) {}
+
+  const at::Tensor& context() {
+    if (!context_.defined()) context_ = pass_.context();
+    return context_;
+  }
+
+  CrossKv of(size_t layer, const AttentionWeights& weights) {
+    if (!pass_.kept_keys || at::GradMode::is_enabled())
+      return cross_keys(weights, config_, context());
+    CrossKv& kept = pass_.kept_keys(layer);
+    if (!kept.k.defined()) kept = cross_keys(weights, config_, context());
+    return kept;
+  }
+
+ private:
+  const WanConfig& config_;
+  const BodyPass& pass_;
+  at::Tensor context_;
+};
+
+struct LayerInputs {
+  at::Tensor tokens, e0, context, rope;
+};
+
+at::Tensor recomputed_layer(const DitWeights& weights, const WanConfig& config,
+                            const BodyPass& pass, size_t index, const LayerInputs& given) {
+  const std::shared_ptr<LayerSource> source = weights.source;
+  const LayerMemory memory = pass.memory ? pass.memory(index) : LayerMemory{};
+  std::vector<at::Tensor> inputs{given.tokens, given.e0, given.context};
+  inputs.insert(inputs.end(), memory.past.begin(), memory.past.end());
+  Recomputable part{.run = [source, kept = source ? LayerWeights{} : weights.layers[index], config,
+                            index, rope = given.rope, attend = pass.attend,
+                            attend_past = memory.attend](const std::vector<at::Tensor>& operands) {
+    const LayerWeights layer =
+        source ? DitWeights::read_layer(config, source->take(index), index) : kept;
+    const std::vector<at::Tensor> past(operands.begin() + 3, operands.end());
+    std::vector<at::Tensor> fresh;
+    const at::Tensor out = run_layer(
+        layer, config, operands[0], operands[1], rope,
+        cross_keys(layer.cross_attn, config, operands[2]), [&](const ops::Projections& p) {
+          return attend_past ? attend_past(p, past, fresh) : attend(index, p);
+        });
+    fresh.insert(fresh.begin(), out);
+    return fresh;
+  }};
+  if (source) part.after_backward = [source, index] { source->gradients_are_ready(index); };
+  const std::vector<at::Tensor> outputs = recomputed(std::move(part), inputs);
+  if (memory.keep) memory.keep({outputs.begin() + 1, outputs.end()});
+  return outputs.front();
+}
+
+}  // namespace
 
 at::Tensor model_input(const WanConfig& config, const DitInput& input) {
   token_grid(input.x, config.patch_size);
@@ -43,17 +105,26 @@ at::Tensor embed_input_context(const DitWeights& weights, const WanConfig& confi
       .expand({x.size(0), -1, -1});
 }
 
-at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const at::Tensor& x,
-                    const at::Tensor& t, int64_t start_frame, const CrossKeys& cross_keys,
-                    const LayerPattern& pattern) {
-  const ops::Grid grid = token_grid(x, config.patch_size);
-  const TimeEmbedding time = embed_time(weights, config, t, x.scalar_type());
-  const at::Tensor rope = rope_table(grid, start_frame, config.head_dim(), x.device());
-  at::Tensor tokens = patch_embed(x, weights.patch_embedding.weight, weights.patch_embedding.bias,
-                                  config.patch_size);
-  for (size_t i = 0; i < weights.layers.size(); ++i) {
-    tokens = run_layer(weights.layers[i], config, tokens, time.e0, rope, cross_keys(i),
-                       [&](const ops::Projections& p) { return pattern(i, p); });
+at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const BodyPass& pass) {
+  const ops::Grid grid = token_grid(pass.x, config.patch_size);
+  const TimeEmbedding time = embed_time(weights, config, pass.t, pass.x.scalar_type());
+  const at::Tensor rope = rope_table(grid, pass.start_frame, config.head_dim(), pass.x.device());
+  at::Tensor tokens = patch_embed(pass.x, weights.patch_embedding.weight,
+                                  weights.patch_embedding.bias, config.patch_size);
+  // Layers that come and go cannot be kept for the backward pass.
+  const bool recompute = (config.recompute_layers || weights.source) &&
+                         at::GradMode::is_enabled() && tokens.requires_grad();
+  ContextKeys keys(config, pass);
+  for (size_t i = 0; i < static_cast<size_t>(config.num_layers); ++i) {
+    if (recompute) {
+      tokens = recomputed_layer(weights, config, pass, i, {tokens, time.e0, keys.context(), rope});
+      continue;
+    }
+    const LayerWeights layer = weights.source
+                                   ? DitWeights::read_layer(config, weights.source->take(i), i)
+                                   : weights.layers[i];
+    tokens = run_layer(layer, config, tokens, time.e0, rope, keys.of(i, layer.cross_attn),
+                       [&](const ops::Projections& p) { return pass.attend(i, p); });
   }
   return unpatchify(run_head(weights, config, tokens, time.e), grid, config.patch_size);
 }

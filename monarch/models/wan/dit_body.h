@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <functional>
+#include <vector>
 
 #include "monarch/models/wan/cross_attention.h"
 #include "monarch/models/wan/dit.h"
@@ -11,10 +12,30 @@
 
 namespace monarch::models {
 
-// Gives the cross-attention keys of a layer.
-using CrossKeys = std::function<CrossKv(size_t layer)>;
-// Attends in a layer.
-using LayerPattern = std::function<at::Tensor(size_t layer, const ops::Projections&)>;
+// What a layer that is recomputed takes from earlier passes and leaves to later ones.
+struct LayerMemory {
+  std::vector<at::Tensor> past;  // differentiable
+  // Appends to `fresh` what `keep` is to get. Owns what it uses, for it is called again later.
+  std::function<at::Tensor(const ops::Projections&, const std::vector<at::Tensor>& past,
+                           std::vector<at::Tensor>& fresh)>
+      attend;
+  std::function<void(const std::vector<at::Tensor>& fresh)> keep;
+};
+
+// What differs between passes.
+struct BodyPass {
+  at::Tensor x;                         // [B, in_dim, F, H, W] as model_input gives it
+  at::Tensor t;                         // [B, R]
+  int64_t start_frame = 0;              // where rotary positions start
+  std::function<at::Tensor()> context;  // as embed_input_context gives it
+  // Attends. Owns what it uses: a recomputed layer calls it again later.
+  std::function<at::Tensor(size_t layer, const ops::Projections&)> attend;
+  // Where a pass without gradients keeps a layer's cross-attention keys for the next one, which
+  // then asks for no context; empty: nowhere.
+  std::function<CrossKv&(size_t layer)> kept_keys = {};
+  // Takes the place of `attend` in recomputed layers; empty: passes depend on nothing before them.
+  std::function<LayerMemory(size_t layer)> memory = {};
+};
 
 // Checks shapes, appends y. Throws naming the operand.
 at::Tensor model_input(const WanConfig& config, const DitInput& input);
@@ -23,10 +44,7 @@ at::Tensor model_input(const WanConfig& config, const DitInput& input);
 at::Tensor embed_input_context(const DitWeights& weights, const WanConfig& config,
                                const DitInput& input);
 
-// x [B, in_dim, F, H, W] as model_input gives it, t [B, R] -> [B, out_dim, F, H, W]. Rotary frame
-// positions start at start_frame.
-at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const at::Tensor& x,
-                    const at::Tensor& t, int64_t start_frame, const CrossKeys& cross_keys,
-                    const LayerPattern& pattern);
+// The flow, [B, out_dim, F, H, W].
+at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const BodyPass& pass);
 
 }  // namespace monarch::models

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <functional>
+#include <utility>
 
 #include "monarch/models/wan/tensors.h"
 
@@ -49,7 +50,7 @@ LayerWeights take_layer(const Take& take, const WanConfig& c, int64_t index) {
   return w;
 }
 
-DitWeights take_all(const Take& take, const WanConfig& c) {
+DitWeights take_all(const Take& take, const WanConfig& c, int64_t num_layers) {
   const auto [pt, ph, pw] = c.patch_size;
   DitWeights w;
   w.patch_embedding = {take("patch_embedding.weight", {c.dim, c.in_dim, pt, ph, pw}),
@@ -59,7 +60,7 @@ DitWeights take_all(const Take& take, const WanConfig& c) {
   w.time_in = take_linear(take, "time_embedding.0", c.dim, c.freq_dim);
   w.time_out = take_linear(take, "time_embedding.2", c.dim, c.dim);
   w.time_projection = take_linear(take, "time_projection.1", 6 * c.dim, c.dim);
-  for (int64_t i = 0; i < c.num_layers; ++i) w.layers.push_back(take_layer(take, c, i));
+  for (int64_t i = 0; i < num_layers; ++i) w.layers.push_back(take_layer(take, c, i));
   w.head_modulation = take("head.modulation", {1, 2, c.dim});
   w.head = take_linear(take, "head.head", pt * ph * pw * c.out_dim, c.dim);
   if (c.image_to_video()) {
@@ -99,13 +100,25 @@ at::Tensor random_parameter(const std::string& name, const Shape& shape, const W
 
 at::Tensor LinearWeights::operator()(const at::Tensor& x) const { return linear(x, weight, bias); }
 
-DitWeights DitWeights::read(const WanConfig& config, const TensorMap& tensors) {
+DitWeights DitWeights::read(const WanConfig& config, const TensorMap& tensors,
+                            std::shared_ptr<LayerSource> source) {
   config.validate();
   WeightReader reader(tensors, "Wan " + config.model_type + " transformer of " +
                                    std::to_string(config.num_layers) + " layers");
   DitWeights weights = take_all(
-      [&](const std::string& name, const Shape& shape) { return reader.take(name, shape); },
-      config);
+      [&](const std::string& name, const Shape& shape) { return reader.take(name, shape); }, config,
+      source ? 0 : config.num_layers);
+  reader.finish();
+  weights.source = std::move(source);
+  return weights;
+}
+
+LayerWeights DitWeights::read_layer(const WanConfig& config, const TensorMap& tensors,
+                                    size_t index) {
+  WeightReader reader(tensors, "layer " + std::to_string(index) + " of a Wan transformer");
+  const LayerWeights weights = take_layer(
+      [&](const std::string& name, const Shape& shape) { return reader.take(name, shape); }, config,
+      static_cast<int64_t>(index));
   reader.finish();
   return weights;
 }
@@ -118,7 +131,7 @@ ShapeMap dit_parameter_shapes(const WanConfig& config) {
         shapes.emplace(name, shape);
         return at::Tensor();
       },
-      config);
+      config, config.num_layers);
   return shapes;
 }
 

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -38,19 +39,38 @@ struct LayerWeights {
   LinearWeights ffn_in, ffn_out;
 };
 
+// Where the parameters of layers come from that do not lie in memory all the time: other ranks, or
+// another device.
+class LayerSource {
+ public:
+  virtual ~LayerSource() = default;
+  // A layer's tensors by name ("blocks.3.self_attn.q.weight"). Their memory is free again when
+  // another layer was taken and nothing that was computed from them is left. Layers are taken by
+  // one thread, in the order in which a pass runs through them, and again from the last to the
+  // first in its backward pass.
+  virtual const TensorMap& take(size_t layer) = 0;
+  // After the backward pass through the layer that was taken last: the gradients are in its
+  // tensors.
+  virtual void gradients_are_ready(size_t layer) = 0;
+};
+
 struct DitWeights {
   LinearWeights patch_embedding;  // weight [dim, in_dim, pt, ph, pw]
   LinearWeights text_in, text_out, time_in, time_out, time_projection;
   std::vector<LayerWeights> layers;
-  at::Tensor head_modulation;  // [1, 2, dim]
+  std::shared_ptr<LayerSource> source;  // of the layers, which are then empty
+  at::Tensor head_modulation;           // [1, 2, dim]
   LinearWeights head;
   // i2v: layer norm, linear, linear, layer norm
   NormWeights image_norm_in, image_norm_out;
   LinearWeights image_in, image_out;
 
-  // Shares memory with `tensors`. Throws one error that lists every missing, misshapen and unused
-  // tensor.
-  static DitWeights read(const WanConfig& config, const TensorMap& tensors);
+  // Shares memory with `tensors`, which has no layers if `source` gives them. Throws one error that
+  // lists every missing, misshapen and unused tensor.
+  static DitWeights read(const WanConfig& config, const TensorMap& tensors,
+                         std::shared_ptr<LayerSource> source = nullptr);
+  // Of one layer; throws naming what is missing or misshapen.
+  static LayerWeights read_layer(const WanConfig& config, const TensorMap& tensors, size_t index);
 };
 
 // Name and shape of every parameter, as in published checkpoints.

@@ -104,32 +104,43 @@ void DitCache::evict(Layer& layer, const CachePlan& plan) {
   }
 }
 
-// Slots [first, end) as later passes may not change them, with the gradients of earlier ones.
-KeysValues DitCache::past(const Layer& layer, int64_t first, int64_t end) const {
-  KeysValues values = slots(layer.buffers, first, end);
-  if (gradient == CacheGradient::kDetached || layer.recorded.empty()) return values;
-  std::vector<at::Tensor> k, v;
-  int64_t next = first;
-  const auto constants_until = [&](int64_t slot) {
-    if (slot <= next) return;
-    const KeysValues part = slots(layer.buffers, next, slot);
-    k.push_back(part.k);
-    v.push_back(part.v);
-    next = slot;
-  };
+DitCache::Past DitCache::past(size_t index, const CachePlan& plan) {
+  Layer& layer = layers_[index];
+  Past past;
+  // Without the buffers' version: writes to other slots are no change.
+  past.values_ = slots({layer.buffers.k.variable_data(), layer.buffers.v.variable_data()},
+                       plan.first, plan.begin);
+  layer.lent = std::max(layer.lent, plan.begin);
+  std::vector<at::Tensor> values;
   for (const Recorded& piece : layer.recorded) {
-    const int64_t begin = std::max(first, piece.begin), stop = std::min(end, piece.end());
-    if (begin >= stop) continue;
-    constants_until(begin);
-    const KeysValues value = slots(layer.buffers, begin, stop);
-    const KeysValues graph = slots(piece.kv, begin - piece.begin, stop - piece.begin);
-    k.push_back(straight_through(value.k, graph.k));
-    v.push_back(straight_through(value.v, graph.v));
-    next = stop;
+    const int64_t begin = std::max(plan.first, piece.begin),
+                  end = std::min(plan.begin, piece.end());
+    if (begin >= end) continue;
+    const KeysValues graph = slots(piece.kv, begin - piece.begin, end - piece.begin);
+    past.ranges_.push_back({begin - plan.first, end - plan.first});
+    past.graphs_.push_back(graph.k);
+    values.push_back(graph.v);
   }
-  constants_until(end);
-  if (k.empty()) return values;
-  return {at::cat(k, 1), at::cat(v, 1)};
+  past.graphs_.insert(past.graphs_.end(), values.begin(), values.end());
+  return past;
+}
+
+KeysValues DitCache::Past::before(const KeysValues& fresh,
+                                  const std::vector<at::Tensor>& graphs) const {
+  const auto joined = [&](const at::Tensor& values, size_t first_graph, const at::Tensor& last) {
+    std::vector<at::Tensor> parts;
+    int64_t next = 0;
+    for (size_t i = 0; i < ranges_.size(); ++i) {
+      const auto [begin, end] = ranges_[i];
+      parts.push_back(values.slice(1, next, begin));
+      parts.push_back(straight_through(values.slice(1, begin, end), graphs[first_graph + i]));
+      next = end;
+    }
+    parts.push_back(values.slice(1, next));
+    parts.push_back(last);
+    return at::cat(parts, 1);
+  };
+  return {joined(values_.k, 0, fresh.k), joined(values_.v, ranges_.size(), fresh.v)};
 }
 
 // Slots [0, tokens) from one block order into another.
@@ -164,6 +175,11 @@ void DitCache::prepare(size_t index, const CachePlan& plan, const ops::MonarchOp
                 "[monarch_models] the KV cache holds ", buffer.scalar_type(), " on ",
                 buffer.device(), " for a batch of ", buffer.size(0), ", the pass has ",
                 fresh.scalar_type(), " on ", fresh.device(), " and a batch of ", fresh.size(0));
+  const bool moves = plan.evict > 0 || !same_tiling(layer.tiling, tiling);
+  if (layer.lent > 0 && (moves || plan.begin < layer.lent)) {
+    layer.buffers = {layer.buffers.k.clone(), layer.buffers.v.clone()};
+    layer.lent = 0;
+  }
   if (plan.evict > 0) evict(layer, plan);
   reorder(layer, plan.local_end - plan.evict, tiling, grid);
 }
@@ -176,10 +192,8 @@ KeysValues DitCache::seen(size_t index, const CachePlan& plan) const {
   return slots(layers_[index].buffers, plan.first, plan.end);
 }
 
-KeysValues DitCache::record(size_t index, const CachePlan& plan, const KeysValues& fresh) {
+void DitCache::record(size_t index, const CachePlan& plan, const KeysValues& fresh) {
   Layer& layer = layers_[index];
-  const KeysValues before = past(layer, plan.first, plan.begin);
-  KeysValues seen{at::cat({before.k, fresh.k}, 1), at::cat({before.v, fresh.v}, 1)};
   if (gradient == CacheGradient::kStraightThrough) {
     layer.recorded = without(layer.recorded, plan.begin, plan.end);
     layer.recorded.push_back({plan.begin, fresh});
@@ -189,7 +203,6 @@ KeysValues DitCache::record(size_t index, const CachePlan& plan, const KeysValue
   const KeysValues target = fresh_slots(index, plan);
   target.k.copy_(fresh.k.detach());
   target.v.copy_(fresh.v.detach());
-  return seen;
 }
 
 void DitCache::commit(const CachePlan& plan) {

@@ -59,8 +59,9 @@ class DitCache {
   CachePlan plan(const WanConfig& config, int64_t start_frame, int64_t new_tokens,
                  int64_t frame_tokens) const;
 
-  // Starts a call in one layer: evicts, and re-orders what stays if it lies in the block order of
-  // another tiling. `grid` is that of the new tokens, `fresh` any tensor [B, ...] of the pass.
+  // Starts a call in one layer: evicts (in other buffers if a Past refers to them), and re-orders
+  // what stays if it lies in the block order of another tiling. `grid` is that of the new tokens,
+  // `fresh` any tensor [B, ...] of the pass.
   void prepare(size_t layer, const CachePlan& plan, const ops::MonarchOptions& tiling,
                const ops::Grid& grid, const at::Tensor& fresh);
 
@@ -68,9 +69,27 @@ class DitCache {
   // filled, and all that the new queries attend to: views, valid until the next call.
   KeysValues fresh_slots(size_t layer, const CachePlan& plan) const;
   KeysValues seen(size_t layer, const CachePlan& plan) const;
-  // Or, in a pass that records gradients: writes `fresh`, in block order, and returns what the
-  // queries attend to, a copy that later calls do not change.
-  KeysValues record(size_t layer, const CachePlan& plan, const KeysValues& fresh);
+  // Or, in a pass that records gradients, what the queries see of earlier passes: later calls do
+  // not change it.
+  class Past {
+   public:
+    // Keys and values that gradients flow into: all keys, then all values.
+    const std::vector<at::Tensor>& graphs() const { return graphs_; }
+    // Everything that the queries attend to, with other tensors in the place of `graphs`.
+    KeysValues before(const KeysValues& fresh, const std::vector<at::Tensor>& graphs) const;
+
+   private:
+    friend class DitCache;
+    struct Range {
+      int64_t begin, end;
+    };
+    KeysValues values_;          // constants
+    std::vector<Range> ranges_;  // of the values with graphs, ascending
+    std::vector<at::Tensor> graphs_;
+  };
+  Past past(size_t layer, const CachePlan& plan);
+  // And then writes `fresh`, in block order, with its graph.
+  void record(size_t layer, const CachePlan& plan, const KeysValues& fresh);
 
   // Ends a call: takes over the plan's indices.
   void commit(const CachePlan& plan);
@@ -100,6 +119,7 @@ class DitCache {
     KeysValues buffers;
     ops::MonarchOptions tiling;      // whose block order the buffers are in
     std::vector<Recorded> recorded;  // by slot, not overlapping; straight-through only
+    int64_t lent = 0;                // a Past may refer to the slots before it
     CrossKv cross;
   };
 
@@ -108,7 +128,6 @@ class DitCache {
                       const ops::Grid& grid);
   static std::vector<Recorded> without(const std::vector<Recorded>& recorded, int64_t begin,
                                        int64_t end);
-  KeysValues past(const Layer& layer, int64_t first, int64_t end) const;
 
   std::vector<Layer> layers_;
   int64_t capacity_;
