@@ -15,6 +15,7 @@
 #include "apps/generate/video_sink.h"
 #include "apps/progress.h"
 #include "monarch/base/error.h"
+#include "monarch/base/memory.h"
 #include "monarch/base/timer.h"
 #include "monarch/models/wan/model_folder.h"
 #include "monarch/ops/usage.h"

@@ -1,6 +1,5 @@
 #include "apps/progress.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -74,12 +73,6 @@ std::string format_bytes(std::uint64_t bytes) {
     ++unit;
   }
   return number(kUnits[unit], value);
-}
-
-std::uint64_t peak_memory_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace monarch::apps

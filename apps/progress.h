@@ -34,7 +34,4 @@ class Progress {
 std::string format_duration(double seconds);    // "7.3 s", "2 min 05 s", "1 h 10 min"
 std::string format_bytes(std::uint64_t bytes);  // "812 KiB", "2.7 GiB"
 
-// Largest resident memory of this process so far.
-std::uint64_t peak_memory_bytes();
-
 }  // namespace monarch::apps

@@ -10,6 +10,7 @@
 
 #include "apps/progress.h"
 #include "monarch/base/error.h"
+#include "monarch/base/memory.h"
 #include "monarch/pipelines/default_options.h"
 #include "monarch/pipelines/text_to_video.h"
 

@@ -4,6 +4,7 @@
 
 #include "apps/bench/flops.h"
 #include "apps/progress.h"
+#include "monarch/base/memory.h"
 #include "monarch/models/wan/layer.h"
 #include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/umt5.h"

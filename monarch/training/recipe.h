@@ -3,12 +3,9 @@
 
 #include <ATen/ATen.h>
 
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "monarch/models/wan/weights.h"
 #include "monarch/training/draws.h"
+#include "monarch/training/metrics.h"
 
 namespace monarch::training {
 
@@ -26,9 +23,6 @@ class BatchSource {
   virtual int64_t position() const = 0;
   virtual void seek(int64_t position) = 0;
 };
-
-// In the order in which they are shown: "generator_loss", "generator_grad_norm", ...
-using Metrics = std::vector<std::pair<std::string, double>>;
 
 class IterativeRecipe {
  public:

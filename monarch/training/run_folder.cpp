@@ -144,10 +144,10 @@ std::optional<SavedRun> RunFolder::load_latest() const {
 void RunFolder::log(int64_t step, const Metrics& metrics, double seconds) {
   if (!events_) events_ = std::make_unique<io::EventFile>(path_);
   events_->write(step, metrics);
+  Metrics timed = metrics;
+  timed.emplace_back("seconds", seconds);
   std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
-  out << R"({"step": )" << step << std::setprecision(9);
-  for (const auto& [name, value] : metrics) out << ", \"" << name << "\": " << value;
-  out << R"(, "seconds": )" << seconds << "}\n" << std::flush;
+  out << json_line(step, timed) << '\n' << std::flush;
   MONARCH_CHECK_CODE(out.good(), kIo, "[monarch_training] cannot write ",
                      (path_ / "metrics.jsonl").string(), "; is the disk full?");
 }

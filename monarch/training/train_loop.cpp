@@ -1,9 +1,7 @@
 #include "monarch/training/train_loop.h"
 
 #include <cmath>
-#include <iomanip>
 #include <random>
-#include <sstream>
 
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
@@ -56,15 +54,23 @@ void check_metrics(const Metrics& metrics, int64_t step, const RunFolder& folder
   }
 }
 
-std::string progress_line(const Metrics& metrics, int64_t step, const LoopOptions& options,
-                          double seconds) {
-  std::ostringstream line;
-  line << "iteration " << step << "/" << options.iterations << std::setprecision(5);
-  for (const auto& [name, value] : metrics) line << "  " << name << " " << value;
-  line << std::setprecision(3) << "  " << seconds << " s, "
-       << std::lround(seconds * static_cast<double>(options.iterations - step) / 60) << " min left";
-  return line.str();
-}
+// Counts the samples that pass through.
+class CountedBatches : public BatchSource {
+ public:
+  explicit CountedBatches(BatchSource& batches) : batches_(batches) {}
+  Batch next() override {
+    Batch batch = batches_.next();
+    samples_ += batch.context.size(0);
+    return batch;
+  }
+  int64_t position() const override { return batches_.position(); }
+  void seek(int64_t position) override { batches_.seek(position); }
+  int64_t samples() const { return samples_; }
+
+ private:
+  BatchSource& batches_;
+  int64_t samples_ = 0;
+};
 
 }  // namespace
 
@@ -74,20 +80,29 @@ LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, RunFolder& fo
   const bool leads = team.rank() == 0;
   LoopResult result{.step = progress.step, .last = {}};
   const double seconds_before = progress.seconds;
+  const int64_t first = progress.step;
   const Timer timer;
+  double training = 0;  // seconds, without validation and saving
   while (progress.step < options.iterations && !result.stopped) {
     if (options.validate && progress.step % options.validate_every == 0)
       options.validate(progress.step);
     const Timer iteration;
+    CountedBatches counted(batches);
     SeededDraws draws(progress.seed, progress.step, team.rank());
-    result.last = recipe.iterate(progress.step, batches, draws);
+    result.last = recipe.iterate(progress.step, counted, draws);
+    training += iteration.seconds();
     check_metrics(result.last, progress.step, folder, options.loss_limit);
     result.step = ++progress.step;
     progress.batches = batches.position();
     progress.seconds = seconds_before + timer.seconds();
+    // Iterations differ, as those of score distillation do: the time left is that of the mean one.
+    const double mean = training / static_cast<double>(progress.step - first);
+    add_pace(result.last,
+             static_cast<double>(counted.samples() * team.size()) / iteration.seconds(),
+             mean * static_cast<double>(options.iterations - progress.step));
     if (leads) {
       folder.log(progress.step, result.last, progress.seconds);
-      log_info(progress_line(result.last, progress.step, options, iteration.seconds()));
+      log_info("iteration ", progress.step, "/", options.iterations, console_text(result.last));
     }
     result.stopped = team.any(options.stop && options.stop());
     const bool due = progress.step % options.save_every == 0 || result.stopped ||

@@ -3,14 +3,14 @@
 #include <cmath>
 #include <fstream>
 #include <future>
-#include <iomanip>
-#include <sstream>
 
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
 #include "monarch/base/timer.h"
+#include "monarch/io/event_file.h"
 #include "monarch/training/checkpoint.h"
 #include "monarch/training/ema.h"
+#include "monarch/training/metrics.h"
 
 namespace monarch::training {
 namespace {
@@ -131,16 +131,6 @@ class Workers {
   std::vector<models::TensorMap> leaves_;
 };
 
-std::string progress_line(const TrainerOptions& options, const Recipe& recipe, int64_t step,
-                          double loss, double samples_per_second, double seconds_per_step) {
-  std::ostringstream line;
-  const double left = static_cast<double>(options.steps - step) * seconds_per_step;
-  line << recipe.name() << " step " << step << "/" << options.steps << "  loss "
-       << std::setprecision(5) << loss << "  " << std::setprecision(3) << samples_per_second
-       << " samples/s  " << std::lround(left / 60) << " min left";
-  return line.str();
-}
-
 }  // namespace
 
 double scheduled_lr(const TrainerOptions& options, int64_t step) {
@@ -165,6 +155,8 @@ TrainingResult train(Recipe& recipe, const TrainerOptions& options) {
                       options.resume ? std::ios::app : std::ios::trunc);
   MONARCH_CHECK_CODE(curve.good(), kIo, "[monarch_training] cannot write the loss curve into ",
                      options.out.string());
+  std::filesystem::create_directories(options.out / recipe.name());
+  io::EventFile events(options.out / recipe.name());
 
   Workers workers(recipe.parameters(), options.workers);
   const int threads_before = at::get_num_threads();
@@ -192,13 +184,15 @@ TrainingResult train(Recipe& recipe, const TrainerOptions& options) {
     if (result.step % options.log_every == 0 || result.step == options.steps || result.stopped) {
       result.loss = loss_sum / static_cast<double>(summed);
       const double rate = static_cast<double>(samples) / since_log.seconds();
-      log_info(progress_line(options, recipe, result.step, result.loss, rate,
-                             since_log.seconds() / static_cast<double>(summed)));
-      curve << R"({"step": )" << result.step << R"(, "loss": )" << result.loss << R"(, "lr": )"
-            << scheduled_lr(options, step) << R"(, "grad_norm": )" << norm
-            << R"(, "samples_per_second": )" << rate << R"(, "seconds": )"
-            << seconds_before + timer.seconds() << "}\n"
-            << std::flush;
+      Metrics metrics{
+          {"loss", result.loss}, {"lr", scheduled_lr(options, step)}, {"grad_norm", norm}};
+      add_pace(metrics, rate,
+               since_log.seconds() / static_cast<double>(summed) *
+                   static_cast<double>(options.steps - result.step));
+      log_info(recipe.name(), " step ", result.step, "/", options.steps, console_text(metrics));
+      events.write(result.step, metrics);
+      metrics.emplace_back("seconds", seconds_before + timer.seconds());
+      curve << json_line(result.step, metrics) << '\n' << std::flush;
       since_log.restart();
       loss_sum = 0;
       summed = samples = 0;

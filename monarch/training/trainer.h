@@ -32,8 +32,9 @@ class Recipe {
 };
 
 struct TrainerOptions {
-  std::filesystem::path out;  // folder for <recipe>.state.safetensors and <recipe>.loss.jsonl
-  int64_t steps = 1000;       // total, counted over all resumed runs
+  // Folder for <recipe>.state.safetensors, <recipe>.loss.jsonl, and TensorBoard's <recipe>/.
+  std::filesystem::path out;
+  int64_t steps = 1000;  // total, counted over all resumed runs
   double lr = 1e-3;
   int64_t warmup = 100;     // linear from zero
   double decay_from = 0.7;  // part of the steps after which the rate falls linearly to a hundredth

@@ -84,15 +84,33 @@ TEST_F(RunTest, MetricsHaveOneLineAnIteration) {
   TinyRun begun, resumed;
   begun.go(folder, 4);
   fs::remove_all(folder_ / "checkpoint_model_000004");
+  std::string console;
+  set_log_sink([&](LogLevel, std::string_view text) { (console += text) += '\n'; });
   resumed.go(folder, 6, /*resume=*/true);  // from 2: 3 and 4 again
+  set_log_sink({});
   std::ifstream in(folder_ / "metrics.jsonl");
   std::string line;
   for (int64_t step = 1; step <= 6; ++step) {
     ASSERT_TRUE(std::getline(in, line));
     EXPECT_EQ(Json::parse(line).at("step"), step);
     EXPECT_TRUE(Json::parse(line).at("generator_loss").is_number());
+    EXPECT_DOUBLE_EQ(Json::parse(line).at("generator_lr"), 1e-3);
+    EXPECT_GT(Json::parse(line).at("samples_per_second"), 0);
+    EXPECT_GT(Json::parse(line).at("peak_memory_gib"), 0);
+    EXPECT_EQ(Json::parse(line).at("seconds_left") > 0, step != 6);
   }
   EXPECT_FALSE(std::getline(in, line));
+  for (const char* shown : {"iteration 6/6  generator_loss ", "  generator_lr 0.001  ",
+                            "  samples_per_second ", "  0 min left  ", "  peak_memory_gib "})
+    EXPECT_NE(console.find(shown), std::string::npos) << shown << "\n" << console;
+  std::string events;
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    if (!entry.path().filename().string().starts_with("events.")) continue;
+    std::ifstream file(entry.path(), std::ios::binary);
+    events.append(std::istreambuf_iterator<char>(file), {});
+  }
+  for (const char* tag : {"generator_lr", "samples_per_second", "seconds_left", "peak_memory_gib"})
+    EXPECT_NE(events.find(tag), std::string::npos) << tag;
 }
 
 TEST_F(RunTest, ADamagedCheckpointIsPassedOver) {

@@ -115,8 +115,12 @@ TEST_F(TrainerTest, WritesTheLossCurve) {
     const auto json = nlohmann::json::parse(line);
     EXPECT_EQ(json["step"].get<int>(), 10 * (lines + 1));
     EXPECT_GT(json["samples_per_second"].get<double>(), 0);
+    EXPECT_GT(json["lr"].get<double>(), 0);
+    EXPECT_GT(json["peak_memory_gib"].get<double>(), 0);
+    EXPECT_EQ(json["seconds_left"].get<double>() > 0, lines < 5);
   }
   EXPECT_EQ(lines, 6);
+  EXPECT_FALSE(std::filesystem::is_empty(folder_ / "run" / "line"));  // TensorBoard's
 }
 
 TEST_F(TrainerTest, ScheduleRisesHoldsAndFalls) {

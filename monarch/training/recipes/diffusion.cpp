@@ -38,7 +38,9 @@ Metrics DiffusionRecipe::iterate(int64_t step, BatchSource& batches, Draws& draw
   const double norm = trained_.update();
   ema_.update(trained_.parameters());
   if (step + 1 == options_.ema.start_step) ema_.load(trained_.parameters());
-  return {{"generator_loss", loss_sum}, {"generator_grad_norm", norm}};
+  return {{"generator_loss", loss_sum},
+          {"generator_grad_norm", norm},
+          {"generator_lr", options_.update.lr}};
 }
 
 models::TensorMap DiffusionRecipe::state() const {

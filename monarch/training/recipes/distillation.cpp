@@ -112,9 +112,10 @@ void DistillationRecipe::update_generator(int64_t step, BatchSource& batches, Dr
   }
   const double norm = trained_generator_.update();
   if (step >= options_.ema.start_step) ema_.update(trained_generator_.parameters());
-  metrics.insert(
-      metrics.end(),
-      {{"generator_loss", loss}, {"generator_grad_norm", norm}, {"dmdtrain_gradient_norm", size}});
+  metrics.insert(metrics.end(), {{"generator_loss", loss},
+                                 {"generator_grad_norm", norm},
+                                 {"dmdtrain_gradient_norm", size},
+                                 {"generator_lr", options_.generator.lr}});
 }
 
 void DistillationRecipe::update_critic(BatchSource& batches, Draws& draws, Metrics& metrics) {
@@ -125,8 +126,9 @@ void DistillationRecipe::update_critic(BatchSource& batches, Draws& draws, Metri
     value.backward();
     loss += value.item<double>();
   }
-  metrics.insert(metrics.end(),
-                 {{"critic_loss", loss}, {"critic_grad_norm", trained_critic_.update()}});
+  metrics.insert(metrics.end(), {{"critic_loss", loss},
+                                 {"critic_grad_norm", trained_critic_.update()},
+                                 {"critic_lr", options_.critic.lr}});
 }
 
 Metrics DistillationRecipe::iterate(int64_t step, BatchSource& batches, Draws& draws) {
