@@ -88,6 +88,8 @@ void Peers::watch() {
 std::string Peers::missing() {
   std::unique_lock lock(mutex_);
   wake_.wait_for(lock, silence_ + silence_ / 3, [&] { return stop_ || !found_.empty(); });
+  // The store may be rank 0's: it stays until the others have had their look as well.
+  if (rank_ == 0 && !found_.empty()) wake_.wait_for(lock, silence_ / 2, [&] { return stop_; });
   return found_;
 }
 
