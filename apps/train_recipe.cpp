@@ -3,8 +3,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "apps/device.h"
 #include "apps/shipped.h"
@@ -28,10 +30,13 @@ void share_cores(const parallel::Launch& launch) {
 void run(const TrainRecipeArguments& a, const parallel::Launch& launch,
          parallel::Communicator& group) {
   const at::AutoGradMode gradients(true);
-  const training::ProcessTeam team(group);
-  const bool leads = team.rank() == 0;
   training::TrainConfig config =
       training::load_train_config(a.config, shipped_path("configs/default_config.yaml"));
+  const training::ProcessTeam team(
+      group, {.sharding = config.sharding,
+              .local_size = launch.local_size,
+              .compute = config.mixed_precision ? at::kBFloat16 : at::kFloat});
+  const bool leads = team.rank() == 0;
   if (!a.wandb_name.empty()) config.name = a.wandb_name;
   if (a.iterations > 0) config.num_training_iters = a.iterations;
   const std::string logdir = a.logdir.empty() ? "logs/" + config.name : a.logdir;
@@ -44,22 +49,26 @@ void run(const TrainRecipeArguments& a, const parallel::Launch& launch,
   const auto batches = setup.open_data();
   training::RunFolder folder(logdir);
   std::optional<training::Validation> validation;
-  if (leads && !a.no_visualize && !config.validation_prompts_file.empty())
-    validation.emplace(config, setup, logdir);
-  const training::LoopResult result =
-      training::run_loop(setup.recipe(), *batches, folder,
-                         {.iterations = config.num_training_iters,
-                          .save_every = config.log_iters,
-                          .save = !a.no_save,
-                          .resume = a.resume,
-                          .seed = config.seed,
-                          .loss_limit = config.loss_limit,
-                          .config = config.resolved,
-                          .validate = validation ? [&](std::int64_t step) { validation->run(step); }
-                                                 : std::function<void(std::int64_t)>(),
-                          .validate_every = config.validate_iters,
-                          .stop = [] { return interrupted(); }},
-                         team);
+  std::function<void(std::int64_t)> validate;
+  if (!a.no_visualize && !config.validation_prompts_file.empty()) {
+    if (leads) validation.emplace(config, setup, logdir);
+    validate = [&](std::int64_t step) {
+      if (leads) return validation->run(step);
+      setup.recipe().state();
+    };
+  }
+  const training::LoopResult result = training::run_loop(setup.recipe(), *batches, folder,
+                                                         {.iterations = config.num_training_iters,
+                                                          .save_every = config.log_iters,
+                                                          .save = !a.no_save,
+                                                          .resume = a.resume,
+                                                          .seed = config.seed,
+                                                          .loss_limit = config.loss_limit,
+                                                          .config = config.resolved,
+                                                          .validate = validate,
+                                                          .validate_every = config.validate_iters,
+                                                          .stop = [] { return interrupted(); }},
+                                                         team);
   if (!leads) return;
   std::cout << config.name << ": " << result.step << " iterations";
   if (!a.no_save) std::cout << ", " << folder.latest().string();

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "monarch/parallel/launch.h"
 
@@ -21,6 +22,14 @@ struct CommunicatorOptions {
   // A rank whose process has given no sign of life for so long is taken for dead, wherever the
   // others wait.
   std::chrono::seconds silence = std::chrono::seconds(30);
+};
+
+// A collective operation under way.
+class Pending {
+ public:
+  virtual ~Pending() = default;
+  // The result, when it is there; to be called once. Throws as the operation would.
+  virtual at::Tensor wait() = 0;
 };
 
 class Communicator {
@@ -41,11 +50,21 @@ class Communicator {
   // Rank `root`'s values, in place.
   virtual void broadcast(at::Tensor tensor, std::int64_t root) = 0;
   // The ranks' pieces [n] one after the other, [size n].
-  virtual at::Tensor all_gather(const at::Tensor& piece) = 0;
+  at::Tensor all_gather(const at::Tensor& piece) { return start_all_gather(piece)->wait(); }
   // Piece `rank` of Σ over the ranks of [size n]: [n].
-  virtual at::Tensor reduce_scatter(const at::Tensor& tensor) = 0;
+  at::Tensor reduce_scatter(const at::Tensor& tensor) {
+    return start_reduce_scatter(tensor)->wait();
+  }
+  // The same two while this rank goes on with other work.
+  virtual std::unique_ptr<Pending> start_all_gather(const at::Tensor& piece) = 0;
+  virtual std::unique_ptr<Pending> start_reduce_scatter(const at::Tensor& tensor) = 0;
   // Returns when all ranks have called it.
   virtual void barrier() = 0;
+
+  // The group of some of the ranks, in this order, this one among them; all of them call it with
+  // the same `name`, which no other group has. This group must outlive it.
+  virtual std::unique_ptr<Communicator> part(const std::vector<std::int64_t>& ranks,
+                                             const std::string& name) = 0;
 
   // Tells the others why this rank ends; they repeat it in their errors. Does not throw.
   virtual void leave(const std::string& reason) noexcept = 0;

@@ -69,18 +69,21 @@ void AdamW::load_state(const models::TensorMap& state) {
   }
 }
 
-double clip_gradients(const models::TensorMap& parameters, double limit) {
+double clip_gradients(const models::TensorMap& parameters, double limit,
+                      const std::function<double(double)>& sum_over_ranks) {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
   for (const auto& [name, parameter] : parameters) {
     if (parameter.grad().defined()) gradients.push_back(parameter.grad());
   }
-  if (gradients.empty()) return 0.0;
   double sum = 0.0;
-  for (const at::Tensor& norm : at::_foreach_norm(gradients))
-    sum += std::pow(norm.item<double>(), 2);
+  if (!gradients.empty()) {
+    for (const at::Tensor& norm : at::_foreach_norm(gradients))
+      sum += std::pow(norm.item<double>(), 2);
+  }
+  if (sum_over_ranks) sum = sum_over_ranks(sum);
   const double total = std::sqrt(sum);
-  if (total > limit) at::_foreach_mul_(gradients, limit / (total + 1e-6));
+  if (total > limit && !gradients.empty()) at::_foreach_mul_(gradients, limit / (total + 1e-6));
   return total;
 }
 

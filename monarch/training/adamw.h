@@ -2,6 +2,7 @@
 // state.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ class AdamW {
 };
 
 // Scales all gradients so that their joint 2-norm is at most `limit`; returns the norm before.
-double clip_gradients(const models::TensorMap& parameters, double limit);
+// Where ranks have different gradients, `sum_over_ranks` sums a number over them.
+double clip_gradients(const models::TensorMap& parameters, double limit,
+                      const std::function<double(double)>& sum_over_ranks = {});
 
 }  // namespace monarch::training

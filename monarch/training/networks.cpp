@@ -8,12 +8,13 @@ namespace monarch::training {
 
 VideoGenerator::VideoGenerator(const models::WanConfig& config, bool causal,
                                const models::TensorMap& parameters,
-                               std::optional<models::CacheGradient> cache_gradient)
+                               std::optional<models::CacheGradient> cache_gradient,
+                               std::shared_ptr<models::LayerSource> layers)
     : config_(config), cache_gradient_(cache_gradient) {
   if (causal) {
-    causal_ = std::make_unique<const models::CausalWanDit>(config, parameters);
+    causal_ = std::make_unique<const models::CausalWanDit>(config, parameters, std::move(layers));
   } else {
-    bidirectional_ = std::make_unique<const models::WanDit>(config, parameters);
+    bidirectional_ = std::make_unique<const models::WanDit>(config, parameters, std::move(layers));
   }
 }
 

@@ -19,8 +19,10 @@ class VideoGenerator {
  public:
   // Shares the parameters: updates in place take effect. `cache_gradient`: of causal simulations;
   // empty: as DitCache has it, straight-through for dense attention and detached for Monarch.
+  // `layers` gives the layers' parameters if they are not among the others.
   VideoGenerator(const models::WanConfig& config, bool causal, const models::TensorMap& parameters,
-                 std::optional<models::CacheGradient> cache_gradient = {});
+                 std::optional<models::CacheGradient> cache_gradient = {},
+                 std::shared_ptr<models::LayerSource> layers = nullptr);
 
   bool causal() const { return causal_ != nullptr; }
   const models::WanConfig& config() const { return config_; }

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "monarch/base/error.h"
+
 namespace monarch::training {
 namespace {
 
@@ -24,6 +26,39 @@ void average_bucket(parallel::Communicator& group, std::vector<at::Tensor>& grad
 }
 
 }  // namespace
+
+ShardingStrategy sharding_strategy(const std::string& name, const std::string& key) {
+  if (name == "no_shard") return ShardingStrategy::kNone;
+  if (name == "full") return ShardingStrategy::kFull;
+  if (name == "hybrid_full") return ShardingStrategy::kHybridFull;
+  if (name == "hybrid_zero2") return ShardingStrategy::kHybridZero2;
+  fail(ErrorCode::kInvalidArgument, "[config] ", key, " is '", name,
+       "'; use full, hybrid_full, hybrid_zero2 or no_shard");
+}
+
+ProcessTeam::ProcessTeam(parallel::Communicator& group, const TeamOptions& options)
+    : group_(group) {
+  if (options.sharding == ShardingStrategy::kNone || size() == 1) return;
+  sharding_ = {.keep_layers = options.sharding == ShardingStrategy::kHybridZero2,
+               .compute = options.compute};
+  if (options.sharding == ShardingStrategy::kFull || options.local_size == size()) {
+    sharding_.shard = &group_;
+    return;
+  }
+  MONARCH_CHECK(options.local_size >= 1 && size() % options.local_size == 0, "[monarch_training] ",
+                size(), " processes do not split into nodes of ", options.local_size,
+                "; start as many on every node, or set sharding_strategy to full");
+  if (options.local_size == 1) return;  // nothing to share inside a node
+  const int64_t nodes = size() / options.local_size;
+  const int64_t node = rank() / options.local_size, place = rank() % options.local_size;
+  std::vector<int64_t> inside, across;
+  for (int64_t i = 0; i < options.local_size; ++i) inside.push_back(node * options.local_size + i);
+  for (int64_t i = 0; i < nodes; ++i) across.push_back(i * options.local_size + place);
+  node_ = group_.part(inside, str_cat("node ", node));
+  across_ = group_.part(across, str_cat("place ", place));
+  sharding_.shard = node_.get();
+  sharding_.replicas = across_.get();
+}
 
 void ProcessTeam::average_gradients(const models::TensorMap& parameters) const {
   if (size() == 1) return;

@@ -9,6 +9,8 @@
 
 namespace monarch::training {
 
+struct Sharding;
+
 class Team {
  public:
   virtual ~Team() = default;
@@ -17,6 +19,8 @@ class Team {
   // Replaces the gradient of every parameter by its mean over the ranks; one that a rank does not
   // have counts as zeros there.
   virtual void average_gradients(const models::TensorMap& /*parameters*/) const {}
+  // The groups that hold parameters in pieces; none: every rank has them all.
+  virtual const Sharding* sharding() const { return nullptr; }
   // Rank 0's value.
   virtual int64_t agree(int64_t value) const { return value; }
   // Whether it is so on any rank.

@@ -8,14 +8,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Read by no code of the originals either, or about sharding and wandb: understood, without effect.
+// Read by no code of the originals either, or about units of sharding and wandb: understood,
+// without effect.
 constexpr const char* kWithoutEffect[] = {"generator_fsdp_wrap_strategy",
                                           "real_score_fsdp_wrap_strategy",
                                           "fake_score_fsdp_wrap_strategy",
                                           "text_encoder_fsdp_wrap_strategy",
-                                          "sharding_strategy",
-                                          "cpu_offload_all",
-                                          "text_encoder_cpu_offload",
                                           "total_batch_size",
                                           "discriminator_lr_multiplier",
                                           "gc_interval",
@@ -179,6 +177,12 @@ TrainConfig train_config_from_json(const Json& merged, const std::string& where)
   reader.read("log_iters", config.log_iters);
   reader.read("mixed_precision", config.mixed_precision);
   reader.read("gradient_checkpointing", config.gradient_checkpointing);
+  reader.read("cpu_offload_all", config.offload_teacher);
+  config.offload_text_encoder = config.offload_teacher;
+  reader.read("text_encoder_cpu_offload", config.offload_text_encoder);
+  std::string sharding;
+  if (reader.read("sharding_strategy", sharding))
+    config.sharding = sharding_strategy(sharding, where + ".sharding_strategy");
   reader.read("loss_limit", config.loss_limit);
   reader.read("validate_iters", config.validate_iters);
   reader.read("validate_first_n", config.validate_first_n);

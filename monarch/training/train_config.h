@@ -8,6 +8,7 @@
 
 #include "monarch/base/options_reader.h"
 #include "monarch/models/wan/kv_cache.h"
+#include "monarch/training/process_team.h"
 #include "monarch/training/recipes/diffusion.h"
 #include "monarch/training/recipes/distillation.h"
 
@@ -45,8 +46,11 @@ struct TrainConfig {
   int64_t num_training_iters = 1000;
   int64_t log_iters = 50;  // iterations between checkpoints
   bool mixed_precision = true;
+  ShardingStrategy sharding = ShardingStrategy::kHybridFull;  // of several processes
+  bool offload_teacher = false;                               // its layers lie in the CPU's memory
+  bool offload_text_encoder = false;                          // it works there
   bool gradient_checkpointing = false;  // layers are computed again in the backward pass
-  double loss_limit = 1e4;  // a larger loss stops the run
+  double loss_limit = 1e4;              // a larger loss stops the run
   int64_t validate_iters = 100;
   int64_t validate_first_n = -1;  // -1: all
   std::string validation_prompts_file;

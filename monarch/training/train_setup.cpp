@@ -9,6 +9,7 @@
 #include "monarch/models/wan/wan_names.h"
 #include "monarch/training/data/encoded_videos.h"
 #include "monarch/training/data/lmdb_latents.h"
+#include "monarch/training/offloaded_layers.h"
 
 namespace monarch::training {
 namespace {
@@ -71,7 +72,16 @@ TrainSetup::TrainSetup(const TrainConfig& config, at::Device device, const Team&
   MONARCH_CHECK(config.shape[2] == generator_config_.in_dim, "[config] image_or_video_shape ",
                 shape_string(config.shape), " has ", config.shape[2],
                 " channels, the generator takes ", generator_config_.in_dim);
+  if (config.offload_text_encoder) {
+    text_system_ = std::make_unique<pipelines::WanSystem>(
+        model_folder(config.model_name),
+        pipelines::WanSystemOptions{.dtype = system_->options().dtype, .device = at::kCPU});
+  }
   recipe_ = config.distils ? make_distillation() : make_diffusion();
+}
+
+at::Tensor TrainSetup::encode_text(std::span<const std::string> prompts) {
+  return (text_system_ ? *text_system_ : *system_).encode_text(prompts).to(latent_options_);
 }
 
 models::TensorMap TrainSetup::generator_parameters() const {
@@ -94,7 +104,6 @@ std::unique_ptr<IterativeRecipe> TrainSetup::make_diffusion() {
 }
 
 std::unique_ptr<IterativeRecipe> TrainSetup::make_distillation() {
-  const Transformer teacher = open_transformer(config_.real_name);
   Transformer critic = open_transformer(config_.fake_name);
   critic.config.recompute_layers = config_.gradient_checkpointing;
   const std::string negative[] = {config_.negative_prompt};
@@ -105,15 +114,31 @@ std::unique_ptr<IterativeRecipe> TrainSetup::make_distillation() {
       .cache_gradient = config_.cache_gradient,
       .critic_config = critic.config,
       .critic = load(critic.weights, latent_options_.dtype(at::kFloat)),
-      .teacher = score_model(
-          std::make_shared<const models::WanDit>(teacher.config,
-                                                 load(teacher.weights, latent_options_)),
-          std::make_shared<const sampling::FlowMatchSchedule>(
-              sampling::FlowMatchConfig::self_forcing(config_.distillation.score_timestep_shift))),
-      .negative_context = system_->encode_text(negative),
+      .teacher = score_model(load_teacher(), std::make_shared<const sampling::FlowMatchSchedule>(
+                                                 sampling::FlowMatchConfig::self_forcing(
+                                                     config_.distillation.score_timestep_shift))),
+      .negative_context = encode_text(negative),
       .encode_last = last_frame_encoder(),
       .latent_options = latent_options_};
   return std::make_unique<DistillationRecipe>(std::move(networks), config_.distillation, team_);
+}
+
+std::shared_ptr<const models::WanDit> TrainSetup::load_teacher() const {
+  const Transformer teacher = open_transformer(config_.real_name);
+  const bool sharded = team_.sharding() != nullptr;
+  const at::Device device =
+      config_.offload_teacher && !sharded ? at::Device(at::kCPU) : latent_options_.device();
+  const models::TensorMap parameters = load(teacher.weights, latent_options_.device(device));
+  if (sharded) {
+    const auto pieces =
+        std::make_shared<ShardedParameters>(parameters, *team_.sharding(), /*trained=*/false);
+    return std::make_shared<const models::WanDit>(teacher.config, pieces->outside(), pieces);
+  }
+  if (config_.offload_teacher) {
+    const auto layers = std::make_shared<OffloadedLayers>(parameters, latent_options_.device());
+    return std::make_shared<const models::WanDit>(teacher.config, layers->outside(), layers);
+  }
+  return std::make_shared<const models::WanDit>(teacher.config, parameters);
 }
 
 LastFrameEncoder TrainSetup::last_frame_encoder() {
@@ -135,9 +160,7 @@ std::shared_ptr<const LatentData> TrainSetup::open_latents() {
 }
 
 std::unique_ptr<BatchSource> TrainSetup::open_data() {
-  const auto encode = [this](std::span<const std::string> prompts) {
-    return system_->encode_text(prompts);
-  };
+  const auto encode = [this](std::span<const std::string> prompts) { return encode_text(prompts); };
   if (config_.distils) {
     std::vector<std::string> prompts = io::read_prompts(config_.data_path);
     MONARCH_CHECK(!prompts.empty(), "[monarch_training] ", config_.data_path,

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "monarch/pipelines/wan_system.h"
@@ -26,6 +27,8 @@ class TrainSetup {
 
   IterativeRecipe& recipe() { return *recipe_; }
   pipelines::WanSystem& system() { return *system_; }
+  // As WanSystem's, on the CPU if config.offload_text_encoder.
+  at::Tensor encode_text(std::span<const std::string> prompts);
 
   // Of config.data_path: prompts for score distillation, latents for diffusion. Throws if the
   // latents are not of config.shape.
@@ -39,6 +42,8 @@ class TrainSetup {
   std::unique_ptr<IterativeRecipe> make_diffusion();
   std::unique_ptr<IterativeRecipe> make_distillation();
   models::TensorMap generator_parameters() const;
+  // In pieces where the team shards, else offloaded if config.offload_teacher.
+  std::shared_ptr<const models::WanDit> load_teacher() const;
   std::shared_ptr<const LatentData> open_latents();
   LastFrameEncoder last_frame_encoder();
 
@@ -46,6 +51,7 @@ class TrainSetup {
   const Team& team_;
   at::TensorOptions latent_options_;
   std::unique_ptr<pipelines::WanSystem> system_;
+  std::unique_ptr<pipelines::WanSystem> text_system_;  // if it is elsewhere
   models::WanConfig generator_config_;
   std::unique_ptr<IterativeRecipe> recipe_;
 };

@@ -66,7 +66,7 @@ void Validation::run(int64_t step) {
 void Validation::make_videos(const models::TensorMap& generator, const fs::path& folder) {
   fs::create_directories(folder);
   for (size_t i = 0; i < prompts_.size(); ++i) {
-    const at::Tensor latents = sample(generator, setup_.system().encode_text({&prompts_[i], 1}));
+    const at::Tensor latents = sample(generator, setup_.encode_text({&prompts_[i], 1}));
     write_video(setup_.system().vae()->decode(latents).clamp(-1, 1),
                 folder / str_cat("prompt_", i, "_sample_0", io::has_ffmpeg() ? ".mp4" : ""));
   }
@@ -89,7 +89,7 @@ at::Tensor Validation::sample(const models::TensorMap& generator, const at::Tens
                                                   .width = config_.shape[4]},
                                                  setup_.latent_options());
   at::Tensor negative;
-  if (!few) negative = setup_.system().encode_text({&config_.negative_prompt, 1});
+  if (!few) negative = setup_.encode_text({&config_.negative_prompt, 1});
   if (!config_.causal) {
     const models::WanDit model(model_config, generator);
     if (few) {

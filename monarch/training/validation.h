@@ -18,9 +18,11 @@ class Validation {
   // are none. Config and setup must outlive it.
   Validation(const TrainConfig& config, TrainSetup& setup, std::filesystem::path folder);
 
-  // Writes validation_videos/step_000100/prompt_0_sample_0.mp4, ... below the folder, and the same
-  // below validation_videos_ema once the average has begun. Few steps where the configuration lists
-  // them, else 50 of UniPC with guidance.
+  // On the first rank of a team, which alone makes videos; the others call TrainSetup's
+  // recipe().state() meanwhile, for it may be collective. Writes
+  // validation_videos/step_000100/prompt_0_sample_0.mp4, ... below the folder, and the same below
+  // validation_videos_ema once the average has begun. Few steps where the configuration lists them,
+  // else 50 of UniPC with guidance.
   void run(int64_t step);
 
  private:

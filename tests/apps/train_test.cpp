@@ -107,6 +107,16 @@ TEST_F(Train, MakesValidationVideosThatChangeNothing) {
               content(checkpoint("shown", 2) / "model.safetensors"));
 }
 
+// On the CPU offloading moves nothing, but goes the same way.
+TEST_F(Train, OffloadingChangesNothing) {
+  ASSERT_EQ(run_monarch(arguments("plain", "", 2)).exit_code, 0);
+  write_config("lr: 1.0e-3\ncpu_offload_all: true\ntext_encoder_cpu_offload: true");
+  const RunResult run = run_monarch(arguments("offloaded", "", 2));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_TRUE(content(checkpoint("plain", 2) / "model.safetensors") ==
+              content(checkpoint("offloaded", 2) / "model.safetensors"));
+}
+
 TEST_F(Train, SaysWhatIsWrong) {
   const auto fails = [&](const std::string& arguments, const std::string& message) {
     const RunResult run = run_monarch(arguments);
@@ -155,6 +165,31 @@ TEST_F(Train, TwoProcessesTrainOneModel) {
       << result.output;
   EXPECT_NE(content(second).find("has no whole checkpoint to resume"), std::string::npos)
       << content(second);
+}
+
+// Two machines, as far as the network can tell: each process has interfaces of its own.
+TEST_F(Train, TwoNetworkNamespacesTrainOneModel) {
+  const std::string setup =
+      "set -e; mount -t tmpfs none /run; mkdir /run/netns; ip netns add far; "
+      "ip link add near type veth peer name far netns far; ip address add 10.77.0.1/24 dev near; "
+      "ip -n far address add 10.77.0.2/24 dev far; for i in lo near; do ip link set $i up; done; "
+      "for i in lo far; do ip -n far link set $i up; done; ";
+  const auto inside = [&](const std::string& script) {
+    std::ofstream(folder_ / "script.sh") << setup << script;
+    return run_shell("unshare --user --map-root-user --net --mount bash '" +
+                     (folder_ / "script.sh") + "' 2>&1");
+  };
+  if (inside("true").exit_code != 0) GTEST_SKIP() << "no network namespaces here";
+  const std::string train = " timeout 120 '" MONARCH_BINARY "' " + arguments("two", "", 2);
+  const fs::path second = folder_ / "second.txt";
+  const RunResult result =
+      inside("cd '" MONARCH_SOURCE_DIR
+             "'; export OMP_NUM_THREADS=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=1 LOCAL_RANK=0 "
+             "MASTER_ADDR=10.77.0.1 MASTER_PORT=29500\n"
+             "RANK=1 ip netns exec far" +
+             train + " >'" + second.string() + "' 2>&1 &\nRANK=0" + train + "; wait");
+  EXPECT_EQ(result.exit_code, 0) << result.output << content(second);
+  EXPECT_TRUE(fs::exists(checkpoint("two", 2))) << result.output << content(second);
 }
 
 }  // namespace

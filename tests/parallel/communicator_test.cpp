@@ -5,6 +5,7 @@
 
 #include <csignal>
 
+#include "monarch/base/error.h"
 #include "tests/parallel/processes.h"
 
 namespace monarch::parallel::test {
@@ -51,6 +52,58 @@ TEST(Communicator, CollectivesOfSeveralProcesses) {
       EXPECT_EQ(ended[static_cast<size_t>(rank)].message,
                 total + total + total + "| 1 1 1 1 | " + all + "| " + piece);
     }
+  }
+}
+
+// Two under way at once, one of bfloat16, in the order they were started.
+TEST(Communicator, OperationsGoOnWhileARankWorks) {
+  const auto ended = in_processes(3, [](Communicator& group) {
+    const at::Tensor rank = at::full({2}, group.rank(), at::kBFloat16);
+    const auto gathered = group.start_all_gather(rank);
+    const auto reduced = group.start_reduce_scatter(at::arange(6, at::kFloat));
+    return text_of(reduced->wait()) + "| " + text_of(gathered->wait());
+  });
+  for (size_t rank = 0; rank < 3; ++rank)
+    EXPECT_EQ(ended[rank].message,
+              std::to_string(6 * rank) + " " + std::to_string(6 * rank + 3) + " | 0 0 1 1 2 2 ");
+}
+
+// Two nodes of two, and the pairs across them.
+TEST(Communicator, PartsWorkByThemselves) {
+  const auto ended = in_processes(4, [](Communicator& group) {
+    const std::int64_t node = group.rank() / 2, place = group.rank() % 2;
+    const auto inside = group.part({2 * node, 2 * node + 1}, str_cat("node ", node));
+    const auto across = group.part({place, 2 + place}, str_cat("place ", place));
+    const at::Tensor rank = at::full({1}, group.rank(), at::kFloat);
+    at::Tensor sum = rank.clone();
+    across->all_reduce(sum);
+    return text_of(inside->all_gather(rank)) + text_of(sum) + std::to_string(inside->rank()) +
+           std::to_string(across->rank());
+  });
+  EXPECT_EQ(ended[0].message, "0 1 2 00");
+  EXPECT_EQ(ended[1].message, "0 1 4 10");
+  EXPECT_EQ(ended[2].message, "2 3 2 01");
+  EXPECT_EQ(ended[3].message, "2 3 4 11");
+}
+
+// The others wait in a part without the lost rank.
+TEST(Communicator, APartOfAGroupThatLostARankEnds) {
+  const CommunicatorOptions options{.silence = std::chrono::seconds(2)};
+  const auto ended = in_processes(
+      3,
+      [](Communicator& group) -> std::string {
+        if (group.rank() == 2) ::raise(SIGKILL);
+        const auto part = group.part({0, 1}, "two");
+        // Rank 1 would have waited for rank 2 before it came.
+        if (group.rank() == 1) group.barrier();
+        part->barrier();
+        return "no error";
+      },
+      options);
+  for (const size_t rank : {0, 1}) {
+    EXPECT_EQ(ended[rank].code, 1);
+    EXPECT_NE(ended[rank].message.find("rank 2 has given no sign of life"), std::string::npos)
+        << ended[rank].message;
   }
 }
 

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
+#include <functional>
 
 #include "monarch/io/sha256.h"
 #include "monarch/training/data/batches.h"
@@ -75,7 +77,8 @@ TEST(ProcessTeam, Agrees) {
 }
 
 // Trains to `iterations`; the state's hash and the place in the data.
-std::string train(const Team& team, const fs::path& folder, int64_t iterations, bool resume) {
+std::string train(const Team& team, const fs::path& folder, int64_t iterations, bool resume,
+                  const std::function<bool()>& stop = {}) {
   const at::AutoGradMode gradients(true);
   DiffusionRecipe recipe(
       test::tiny_dit(), /*causal=*/true,
@@ -97,36 +100,72 @@ std::string train(const Team& team, const fs::path& folder, int64_t iterations, 
             .resume = resume,
             .config = {{"name", "test"}},
             .validate = {},
-            .stop = {}},
+            .stop = stop},
            team);
   return hash_of(recipe.state()) + " " + std::to_string(batches.position());
 }
 
-TEST(ProcessTeam, RanksStayTogetherAndResumeBitForBit) {
-  const fs::path folder =
-      fs::temp_directory_path() / ("monarch_team_" + std::to_string(::getpid()));
-  fs::remove_all(folder);
-  const auto run = [&](int size, const fs::path& logdir, int64_t iterations, bool resume) {
+class TeamRuns : public ::testing::TestWithParam<ShardingStrategy> {
+ protected:
+  TeamRuns() : folder_(fs::temp_directory_path() / ("monarch_team_" + std::to_string(::getpid()))) {
+    fs::remove_all(folder_);
+  }
+  ~TeamRuns() override { fs::remove_all(folder_); }
+
+  std::string run(int size, const fs::path& logdir, int64_t iterations, bool resume) const {
     const std::vector<Ended> ended = in_processes(size, [&](Communicator& group) {
-      return train(ProcessTeam(group), logdir, iterations, resume);
+      return train(ProcessTeam(group, {.sharding = GetParam()}), logdir, iterations, resume);
     });
     for (const Ended& one : ended) {
       EXPECT_EQ(one.code, 0) << one.message;
-      EXPECT_EQ(one.message, ended[0].message);
+      // Where the state is in pieces, the first rank alone has it as a whole.
+      if (GetParam() == ShardingStrategy::kNone) {
+        EXPECT_EQ(one.message, ended[0].message);
+      }
     }
     return ended[0].message;
-  };
-  run(2, folder / "parts", 2, false);
-  fs::copy(folder / "parts", folder / "whole", fs::copy_options::recursive);
-  fs::copy(folder / "parts", folder / "four", fs::copy_options::recursive);
-  const std::string whole = run(2, folder / "whole", 6, true);
-  run(2, folder / "parts", 4, true);
-  EXPECT_EQ(run(2, folder / "parts", 6, true), whole);
+  }
+
+  fs::path folder_;
+};
+
+TEST_P(TeamRuns, StayTogetherAndResumeBitForBit) {
+  run(2, folder_ / "parts", 2, false);
+  fs::copy(folder_ / "parts", folder_ / "whole", fs::copy_options::recursive);
+  fs::copy(folder_ / "parts", folder_ / "four", fs::copy_options::recursive);
+  const std::string whole = run(2, folder_ / "whole", 6, true);
+  run(2, folder_ / "parts", 4, true);
+  EXPECT_EQ(run(2, folder_ / "parts", 6, true), whole);
   // Four ranks have seen the same samples after half as many batches each.
-  const std::string four = run(4, folder / "four", 3, true);
+  const std::string four = run(4, folder_ / "four", 3, true);
   EXPECT_EQ(four.substr(four.rfind(' ')), " 2");
-  fs::remove_all(folder);
 }
+
+TEST_P(TeamRuns, AKilledRankEndsTheOthersAndLosesNoCheckpoint) {
+  const std::vector<Ended> ended =
+      in_processes(3,
+                   [&](Communicator& group) {
+                     return train(ProcessTeam(group, {.sharding = GetParam()}), folder_, 9, false,
+                                  [&, iterations = 0]() mutable {
+                                    if (group.rank() == 1 && ++iterations == 3) ::raise(SIGKILL);
+                                    return false;
+                                  });
+                   },
+                   {.silence = std::chrono::seconds(2)});
+  for (const size_t rank : {0, 2}) {
+    EXPECT_EQ(ended[rank].code, 1);
+    EXPECT_NE(ended[rank].message.find("rank 1 has given no sign of life"), std::string::npos)
+        << ended[rank].message;
+  }
+  EXPECT_EQ(RunFolder(folder_).load_latest()->progress.step, 2);
+  EXPECT_FALSE(run(2, folder_, 4, true).empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Training, TeamRuns,
+                         ::testing::Values(ShardingStrategy::kNone, ShardingStrategy::kFull),
+                         [](const auto& info) {
+                           return info.param == ShardingStrategy::kNone ? "whole" : "sharded";
+                         });
 
 }  // namespace
 }  // namespace monarch::training

@@ -12,8 +12,8 @@ DiffusionRecipe::DiffusionRecipe(const models::WanConfig& config, bool causal,
                                  const Team& team)
     : options_(options),
       trained_(std::move(parameters), options.update, team),
-      generator_(config, causal, trained_.parameters()),
-      ema_(trained_.parameters(), options.ema.decay),
+      generator_(config, causal, trained_.parameters(), /*cache_gradient=*/{}, trained_.layers()),
+      ema_(trained_.start_average(options.ema.decay)),
       schedule_(sampling::FlowMatchConfig::self_forcing(options.timestep_shift)) {
   MONARCH_CHECK(options_.accumulation >= 1, "[monarch_training] accumulation is ",
                 options_.accumulation, "; it must be at least 1");
@@ -36,23 +36,23 @@ Metrics DiffusionRecipe::iterate(int64_t step, BatchSource& batches, Draws& draw
     loss_sum += value.item<double>();
   }
   const double norm = trained_.update();
-  ema_.update(trained_.parameters());
-  if (step + 1 == options_.ema.start_step) ema_.load(trained_.parameters());
+  trained_.update(ema_);
+  if (step + 1 == options_.ema.start_step) trained_.restart(ema_);
   return {{"generator_loss", loss_sum},
           {"generator_grad_norm", norm},
           {"generator_lr", options_.update.lr}};
 }
 
 models::TensorMap DiffusionRecipe::state() const {
-  models::TensorMap state = add_prefix(trained_.parameters(), "generator.model.");
-  state.merge(add_prefix(ema_.average(), "generator_ema.model."));
-  state.merge(add_prefix(trained_.optimizer_state(), "optimizer.generator."));
+  models::TensorMap state = add_prefix(trained_.saved_parameters(), "generator.model.");
+  state.merge(add_prefix(trained_.saved(ema_), "generator_ema.model."));
+  state.merge(add_prefix(trained_.saved_optimizer(), "optimizer.generator."));
   return state;
 }
 
 void DiffusionRecipe::load_state(const models::TensorMap& state) {
   trained_.load(take_prefix(state, "generator.model."), take_prefix(state, "optimizer.generator."));
-  ema_.load(take_prefix(state, "generator_ema.model."));
+  trained_.load(ema_, take_prefix(state, "generator_ema.model."));
 }
 
 }  // namespace monarch::training

@@ -31,11 +31,12 @@ class ScopedDraws : public Draws {
   std::string scope_;
 };
 
-ScoreModel critic_model(const models::WanConfig& config, const models::TensorMap& parameters,
+ScoreModel critic_model(const models::WanConfig& config, const TrainedNetwork& critic,
                         double timestep_shift) {
-  return score_model(std::make_shared<const models::WanDit>(config, parameters),
-                     std::make_shared<const sampling::FlowMatchSchedule>(
-                         sampling::FlowMatchConfig::self_forcing(timestep_shift)));
+  return score_model(
+      std::make_shared<const models::WanDit>(config, critic.parameters(), critic.layers()),
+      std::make_shared<const sampling::FlowMatchSchedule>(
+          sampling::FlowMatchConfig::self_forcing(timestep_shift)));
 }
 
 }  // namespace
@@ -46,14 +47,13 @@ DistillationRecipe::DistillationRecipe(Networks networks, DistillationOptions op
       trained_generator_(std::move(networks.generator), options_.generator, team),
       trained_critic_(std::move(networks.critic), options_.critic, team),
       generator_(networks.generator_config, networks.causal, trained_generator_.parameters(),
-                 networks.cache_gradient),
+                 networks.cache_gradient, trained_generator_.layers()),
       teacher_(std::move(networks.teacher)),
-      critic_(critic_model(networks.critic_config, trained_critic_.parameters(),
-                           options_.score_timestep_shift)),
+      critic_(critic_model(networks.critic_config, trained_critic_, options_.score_timestep_shift)),
       negative_context_(std::move(networks.negative_context)),
       encode_last_(std::move(networks.encode_last)),
       latent_options_(networks.latent_options),
-      ema_(trained_generator_.parameters(), options_.ema.decay),
+      ema_(trained_generator_.start_average(options_.ema.decay)),
       schedule_(sampling::FlowMatchConfig::self_forcing(options_.timestep_shift)) {
   MONARCH_CHECK(options_.generator_every >= 1 && options_.accumulation >= 1,
                 "[monarch_training] dfake_gen_update_ratio is ", options_.generator_every,
@@ -111,7 +111,7 @@ void DistillationRecipe::update_generator(int64_t step, BatchSource& batches, Dr
     size += share * terms.dmd.gradient.abs().mean().item<double>();
   }
   const double norm = trained_generator_.update();
-  if (step >= options_.ema.start_step) ema_.update(trained_generator_.parameters());
+  if (step >= options_.ema.start_step) trained_generator_.update(ema_);
   metrics.insert(metrics.end(), {{"generator_loss", loss},
                                  {"generator_grad_norm", norm},
                                  {"dmdtrain_gradient_norm", size},
@@ -139,16 +139,16 @@ Metrics DistillationRecipe::iterate(int64_t step, BatchSource& batches, Draws& d
   }
   ScopedDraws scoped(draws, "critic.");
   update_critic(batches, scoped, metrics);
-  if (step + 1 == options_.ema.start_step) ema_.load(trained_generator_.parameters());
+  if (step + 1 == options_.ema.start_step) trained_generator_.restart(ema_);
   return metrics;
 }
 
 models::TensorMap DistillationRecipe::state() const {
-  models::TensorMap state = add_prefix(generator(), "generator.model.");
-  state.merge(add_prefix(critic(), "critic.model."));
-  state.merge(add_prefix(ema_.average(), "generator_ema.model."));
-  state.merge(add_prefix(trained_generator_.optimizer_state(), "optimizer.generator."));
-  state.merge(add_prefix(trained_critic_.optimizer_state(), "optimizer.critic."));
+  models::TensorMap state = add_prefix(trained_generator_.saved_parameters(), "generator.model.");
+  state.merge(add_prefix(trained_critic_.saved_parameters(), "critic.model."));
+  state.merge(add_prefix(trained_generator_.saved(ema_), "generator_ema.model."));
+  state.merge(add_prefix(trained_generator_.saved_optimizer(), "optimizer.generator."));
+  state.merge(add_prefix(trained_critic_.saved_optimizer(), "optimizer.critic."));
   return state;
 }
 
@@ -157,7 +157,7 @@ void DistillationRecipe::load_state(const models::TensorMap& state) {
                           take_prefix(state, "optimizer.generator."));
   trained_critic_.load(take_prefix(state, "critic.model."),
                        take_prefix(state, "optimizer.critic."));
-  ema_.load(take_prefix(state, "generator_ema.model."));
+  trained_generator_.load(ema_, take_prefix(state, "generator_ema.model."));
 }
 
 }  // namespace monarch::training
