@@ -10,6 +10,7 @@
 #include "monarch/base/log.h"
 #include "monarch/training/loss_curve.h"
 #include "monarch/training/shapes_stages.h"
+#include "monarch/training/stage_config.h"
 
 namespace monarch::apps {
 namespace {
@@ -35,6 +36,24 @@ void parse_size(const std::string& size, training::ShapesStageOptions& options) 
                 size, "'");
 }
 
+void run_stage(const std::string& stage, training::ShapesStageOptions options,
+               const std::string& model) {
+  options.stop = [] { return interrupted(); };
+  if (stage == "tokenizer") return training::train_tokenizer_stage(options);
+  if (stage == "export") {
+    training::export_shapes_model(options, model);
+    std::cout << "model written to " << model << '\n';
+    return;
+  }
+  const training::TrainingResult result = stage == "text"  ? training::train_text_stage(options)
+                                          : stage == "vae" ? training::train_vae_stage(options)
+                                                           : training::train_dit_stage(options);
+  training::draw_loss_curve(options.out / (stage + ".loss.jsonl"),
+                            options.out / (stage + ".loss.svg"));
+  std::cout << stage << ": " << result.step << " steps, loss " << result.loss
+            << (result.stopped ? "; stopped, go on with --resume" : "") << '\n';
+}
+
 void run_shapes(TrainArguments& a) {
   MONARCH_CHECK(!a.stage.empty() && !a.out.empty(),
                 "[train] shapes needs --stage (tokenizer, text, vae, dit or export) and --out");
@@ -43,22 +62,19 @@ void run_shapes(TrainArguments& a) {
   a.options.init = a.init;
   a.options.base = a.base;
   a.options.monarch = a.attention == "monarch";
-  a.options.stop = [] { return interrupted(); };
-  training::TrainingResult result;
-  if (a.stage == "tokenizer") {
-    training::train_tokenizer_stage(a.options);
-  } else if (a.stage == "export") {
-    training::export_shapes_model(a.options, a.model);
-    std::cout << "model written to " << a.model << '\n';
-  } else {
-    result = a.stage == "text"  ? training::train_text_stage(a.options)
-             : a.stage == "vae" ? training::train_vae_stage(a.options)
-                                : training::train_dit_stage(a.options);
-    training::draw_loss_curve(a.options.out / (a.stage + ".loss.jsonl"),
-                              a.options.out / (a.stage + ".loss.svg"));
-    std::cout << a.stage << ": " << result.step << " steps, loss " << result.loss
-              << (result.stopped ? "; stopped, go on with --resume" : "") << '\n';
-  }
+  training::check_stage(a.stage, a.options);
+  run_stage(a.stage, a.options, a.model);
+}
+
+// A stage by its configuration; the command line's folder, iterations and --resume come first.
+void run_stage_config(const TrainArguments& a) {
+  training::StageConfig config = training::load_stage_config(a.config.config);
+  if (!a.config.logdir.empty()) config.options.out = a.config.logdir;
+  MONARCH_CHECK(!config.options.out.empty(), "[train] ", a.config.config,
+                " has no logdir, the stages' working folder; give --logdir");
+  if (a.config.iterations > 0) config.options.steps = a.config.iterations;
+  config.options.resume = a.options.resume;
+  run_stage(config.stage, config.options, config.model);
 }
 
 void run_train(TrainArguments& a) {
@@ -67,6 +83,7 @@ void run_train(TrainArguments& a) {
                 "with its --stage");
   set_log_sink([](LogLevel /*level*/, std::string_view line) { std::cerr << line << std::endl; });
   if (!a.recipe.empty()) return run_shapes(a);
+  if (training::is_stage_config(a.config.config)) return run_stage_config(a);
   a.config.resume = a.options.resume;
   run_train_recipe(a.config);
 }
@@ -132,7 +149,7 @@ void add_train(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  monarch train --config configs/self_forcing_monarch_dmd.yaml --logdir logs/dmd\n"
-      "  monarch train shapes --stage vae --out runs/shapes\n"
+      "  monarch train --config configs/shapes/vae.yaml --resume\n"
       "  monarch train shapes --stage dit --out runs/shapes --size 160x96 --resume");
   command->callback([a] { run_train(*a); });
 }

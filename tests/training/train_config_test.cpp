@@ -1,4 +1,5 @@
 #include "monarch/training/train_config.h"
+#include "monarch/training/stage_config.h"
 
 #include <gtest/gtest.h>
 
@@ -35,11 +36,40 @@ TEST(TrainConfig, EveryRecipeFileIsUnderstood) {
   const fs::path configs = fs::path(MONARCH_SOURCE_DIR) / "configs";
   for (const auto& entry : fs::recursive_directory_iterator(configs)) {
     if (entry.is_directory() || entry.path().filename() == "default_config.yaml") continue;
+    ++files;
+    if (is_stage_config(entry.path())) {
+      EXPECT_EQ(load_stage_config(entry.path()).stage, entry.path().stem());
+      continue;
+    }
     const TrainConfig config = load_train_config(entry.path(), configs / "default_config.yaml");
     EXPECT_EQ(config.name, entry.path().stem());
-    ++files;
   }
-  EXPECT_GE(files, 14);
+  EXPECT_GE(files, 19);
+}
+
+TEST(StageConfig, ReadsAndSaysWhatIsWrong) {
+  const Json example = {{"trainer", "shapes"}, {"stage", "vae"},  {"logdir", "runs/x"},
+                        {"batch_size", 3},     {"num_frames", 9}, {"lr", 0.5}};
+  const StageConfig config = stage_config_from_json(example, "vae.yaml");
+  EXPECT_EQ(config.stage, "vae");
+  EXPECT_EQ(config.options.out, "runs/x");
+  EXPECT_EQ(config.options.batch, 3);
+  EXPECT_EQ(config.options.frames, 9);
+  EXPECT_EQ(config.options.lr, 0.5);
+  const auto with = [&](const char* key, const Json& value) {
+    Json changed = example;
+    changed[key] = value;
+    return message_of([&] { stage_config_from_json(changed, "vae.yaml"); });
+  };
+  EXPECT_NE(with("batch_sise", 3)
+                .find("unknown key 'batch_sise' in vae.yaml; did you mean "
+                      "'batch_size'"),
+            std::string::npos);
+  EXPECT_EQ(with("stage", "vea"),
+            "[train] the stage is 'vea'; use tokenizer, text, vae, dit or export");
+  EXPECT_EQ(with("num_frames", 20), "[train] 20 frames; 1 + 4n (21, say) were expected");
+  EXPECT_EQ(with("width", 100),
+            "[train] videos of 100x160 pixels; multiples of 16 (256x160, say) were expected");
 }
 
 TEST(TrainConfig, SaysWhatIsWrong) {
