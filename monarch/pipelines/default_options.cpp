@@ -29,6 +29,7 @@ void take_transformer_settings(const models::ModelFolder& model, const fs::path&
   take("independent_first_frame", options.independent_first_frame, config.independent_first_frame);
   take("local_attn_size", options.local_attn_size, config.local_attn_size);
   take("sink_size", options.sink_size, config.sink_size);
+  take("relative_sink", options.relative_sink, config.relative_sink);
 }
 
 }  // namespace

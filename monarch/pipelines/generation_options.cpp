@@ -163,6 +163,7 @@ void GenerationOptions::apply(const Json& config, const std::string& where) {
     model.read("timestep_shift", timestep_shift);
     model.read("local_attn_size", local_attn_size);
     model.read("sink_size", sink_size);
+    model.read("relative_sink", relative_sink);
     model.accept("model_name");
     model.finish();
   }

@@ -59,6 +59,7 @@ struct GenerationOptions {
   double context_noise = 0;
   std::int64_t local_attn_size = -1;  // latent frames a query may look back; -1: all
   std::int64_t sink_size = 0;         // first latent frames that are never evicted
+  bool relative_sink = false;         // their positions move on with the window
 
   GenerationMode mode() const;
   std::int64_t num_latent_frames() const { return 1 + (num_frames - 1) / 4; }

@@ -36,6 +36,7 @@ models::WanConfig run_config(const WanSystem& system, const GenerationOptions& o
   config.independent_first_frame = options.independent_first_frame;
   config.local_attn_size = options.local_attn_size;
   config.sink_size = options.sink_size;
+  config.relative_sink = options.relative_sink;
   config.validate();
   if (options.causal) {
     models::validate_causal_rules(config);

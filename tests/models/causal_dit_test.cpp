@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "monarch/models/wan/rope.h"
 #include "tests/models/support/tiny_dit.h"
 
 namespace monarch::models {
@@ -131,6 +132,58 @@ TEST(DitCache, EvictsBehindTheSink) {
   EXPECT_EQ(cache.local_end(), 4 * kFrameTokens);
   EXPECT_EQ(cache.global_end(), 7 * kFrameTokens);
   EXPECT_TRUE(at::equal(cache.buffers(0).k, at::cat({keys[0], keys[4], keys[5], keys[6]}, 1)));
+}
+
+// Keys of one frame, rotated for frame 0, as if it were frame `frame`.
+at::Tensor at_frame(const at::Tensor& keys, int64_t frame) {
+  const ops::Grid grid{1, 2, 3};
+  const auto table = [&](int64_t start) {
+    return rope_table(grid, start, keys.size(3)).view({1, kFrameTokens, 1, keys.size(3) / 2});
+  };
+  const at::Tensor plain = at::view_as_complex(keys.unflatten(3, {-1, 2})) * at::conj(table(0));
+  return at::view_as_real(plain * table(frame)).flatten(3);
+}
+
+TEST(DitCache, MovesTheSinkOnWithTheWindow) {
+  const at::NoGradGuard no_grad;
+  WanConfig config = tiny_config();
+  config.local_attn_size = 4;
+  config.sink_size = 1;
+  config.relative_sink = true;
+  const CausalWanDit model(config, random_weights(config));
+  const DitInput input = random_input(7);
+  DitCache cache(config, 2, 4 * kFrameTokens, at::kFloat);
+  for (const int64_t frames : {7, 5}) {  // a new video starts with its own sink
+    at::Tensor first;
+    for (int64_t frame = 0; frame < frames; ++frame) {
+      model.forward_cached(frames_of(input, frame, frame + 1), frame, cache);
+      const at::Tensor sink = cache.buffers(1).k.slice(1, 0, kFrameTokens);
+      if (frame == 0) first = sink.clone();
+      const int64_t evicted = std::max<int64_t>(0, frame - 3);
+      EXPECT_LT(difference(sink, at_frame(first, evicted)), 1e-6) << frame;
+      EXPECT_EQ(difference(sink, first) > 1e-2, evicted > 0) << frame;
+    }
+    cache.reset();
+  }
+}
+
+TEST(DitCache, TurningIsExactHoweverOften) {
+  const at::NoGradGuard no_grad;
+  WanConfig config = tiny_config();
+  config.local_attn_size = 2;
+  config.sink_size = 1;
+  config.relative_sink = true;
+  const CausalWanDit model(config, random_weights(config, at::kBFloat16));
+  const DitInput input = random_input(1, at::kBFloat16);
+  DitCache cache(config, 2, 2 * kFrameTokens, at::kBFloat16);
+  at::Tensor first;
+  for (int64_t frame = 0; frame < 80; ++frame) {
+    model.forward_cached(input, frame, cache);
+    if (frame == 0)
+      first = cache.buffers(0).k.slice(1, 0, kFrameTokens).to(at::kFloat, false, true);
+  }
+  const at::Tensor sink = cache.buffers(0).k.slice(1, 0, kFrameTokens).to(at::kFloat);
+  EXPECT_LT(difference(sink, at_frame(first, 78)), 4e-3);  // one rounding to bf16
 }
 
 TEST(DitCache, KeepsTheContextUntilToldOtherwise) {

@@ -40,7 +40,8 @@ TEST_F(DefaultOptions, ComeFromTheTransformersConfig) {
                                   {"num_frame_per_block", 3},
                                   {"independent_first_frame", true},
                                   {"local_attn_size", 9},
-                                  {"sink_size", 3}});
+                                  {"sink_size", 3},
+                                  {"relative_sink", true}});
   const GenerationOptions options = default_options(folder_);
   EXPECT_EQ(options.attention, AttentionPreset::kMonarchRt);
   EXPECT_EQ(options.monarch.w_reduce, 2);
@@ -50,8 +51,10 @@ TEST_F(DefaultOptions, ComeFromTheTransformersConfig) {
   EXPECT_TRUE(options.independent_first_frame);
   EXPECT_EQ(options.local_attn_size, 9);
   EXPECT_EQ(options.sink_size, 3);
+  EXPECT_TRUE(options.relative_sink);
   // And reach the model.
   const models::WanConfig config = run_config(WanSystem(folder_), options);
+  EXPECT_TRUE(config.relative_sink);
   ASSERT_EQ(config.attention.size(), 1U);
   EXPECT_EQ(config.attention[0].attention.monarch.f_tied, 3);
 }

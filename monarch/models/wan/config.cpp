@@ -27,6 +27,7 @@ void for_each_key(Config& config, Read read) {
   read("independent_first_frame", config.independent_first_frame);
   read("local_attn_size", config.local_attn_size);
   read("sink_size", config.sink_size);
+  read("relative_sink", config.relative_sink);
 }
 
 }  // namespace

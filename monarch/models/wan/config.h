@@ -42,6 +42,10 @@ struct WanConfig {
   bool independent_first_frame = false;
   int64_t local_attn_size = -1;  // frames a query sees; -1: all
   int64_t sink_size = 0;         // frames that eviction keeps at the start of the cache
+  // Eviction moves the positions of the frames it keeps on with the window, so that distances stay
+  // within the length of training (Xiao et al. 2023, arXiv 2309.17453, section 3.2). Published:
+  // not.
+  bool relative_sink = false;
 
   // Softmax scale of Monarch attention in causal passes over whole sequences (training); D^-1/2
   // unless set. Not a key of config.json: the published training code used 1 by mistake.

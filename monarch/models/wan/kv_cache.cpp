@@ -2,6 +2,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/models/wan/attention_rules.h"
+#include "monarch/models/wan/rope.h"
 #include "monarch/ops/attention.h"
 
 namespace monarch::models {
@@ -33,7 +34,11 @@ DitCache::DitCache(const WanConfig& config, int64_t batch, int64_t tokens,
 
 void DitCache::reset() {
   local_end_ = global_end_ = 0;
-  for (Layer& layer : layers_) layer.recorded.clear();
+  for (Layer& layer : layers_) {
+    layer.recorded.clear();
+    layer.sink = at::Tensor();
+    layer.turned = 0;
+  }
   forget_context();
 }
 
@@ -59,6 +64,7 @@ CachePlan DitCache::plan(const WanConfig& config, int64_t start_frame, int64_t n
   if (windowed && plan.global_end > global_end_ && new_tokens + local_end_ > capacity_) {
     const int64_t needed = new_tokens + local_end_ - capacity_;
     plan.evict = (needed + unit - 1) / unit * unit;
+    if (config.relative_sink) plan.sink_turn = plan.evict / frame_tokens;
   }
   plan.end = local_end_ + plan.global_end - global_end_ - plan.evict;
   plan.begin = plan.end - new_tokens;
@@ -102,6 +108,16 @@ void DitCache::evict(Layer& layer, const CachePlan& plan) {
   for (Recorded& piece : layer.recorded) {
     if (piece.begin >= from) piece.begin -= plan.evict;
   }
+}
+
+// From the keys as they were written: turning turned ones would add up their roundings.
+void DitCache::turn_sink(Layer& layer, const CachePlan& plan) {
+  const at::Tensor held = layer.buffers.k.slice(1, 0, plan.sink);
+  if (!layer.sink.defined())
+    layer.sink = held.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  layer.turned += plan.sink_turn;
+  held.copy_(turn_frames(layer.sink, layer.turned));
+  layer.recorded = without(layer.recorded, 0, plan.sink);  // their graphs end where the sink turns
 }
 
 DitCache::Past DitCache::past(size_t index, const CachePlan& plan) {
@@ -160,6 +176,7 @@ void DitCache::reorder(Layer& layer, int64_t tokens, const ops::MonarchOptions& 
     // Through a copy: the result may be a view of the same memory.
     held.k.copy_(moved(held.k).clone());
     held.v.copy_(moved(held.v).clone());
+    if (layer.sink.defined()) layer.sink = moved(layer.sink).clone();
     const at::AutoGradMode keep_graphs(true);
     for (Recorded& piece : layer.recorded) piece.kv = {moved(piece.kv.k), moved(piece.kv.v)};
   }
@@ -181,6 +198,7 @@ void DitCache::prepare(size_t index, const CachePlan& plan, const ops::MonarchOp
     layer.lent = 0;
   }
   if (plan.evict > 0) evict(layer, plan);
+  if (plan.sink_turn > 0 && plan.sink > 0) turn_sink(layer, plan);
   reorder(layer, plan.local_end - plan.evict, tiling, grid);
 }
 

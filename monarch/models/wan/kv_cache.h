@@ -1,8 +1,8 @@
 // Keys and values of the frames a causal transformer has seen.
 //
 // The cache belongs to the caller, the model is const. Keys are stored rotated, with the absolute
-// positions they had when written; keys and values of a layer are in the block order of its Monarch
-// heads, in token order if it has none.
+// positions they had when written (but for relative_sink); keys and values of a layer are in the
+// block order of its Monarch heads, in token order if it has none.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -28,6 +28,7 @@ enum class CacheGradient {
 struct CachePlan {
   int64_t sink = 0;       // tokens at the start that eviction leaves alone
   int64_t evict = 0;      // tokens dropped behind the sink; what follows moves down
+  int64_t sink_turn = 0;  // frames by which the sink's positions move on
   int64_t local_end = 0;  // filled slots before the eviction
   int64_t first = 0;      // attend to the slots [first, end)
   int64_t begin = 0;      // write the new tokens to [begin, end)
@@ -120,10 +121,13 @@ class DitCache {
     ops::MonarchOptions tiling;      // whose block order the buffers are in
     std::vector<Recorded> recorded;  // by slot, not overlapping; straight-through only
     int64_t lent = 0;                // a Past may refer to the slots before it
+    at::Tensor sink;                 // float32 keys of the sink as written, once they turn
+    int64_t turned = 0;              // frames
     CrossKv cross;
   };
 
   static void evict(Layer& layer, const CachePlan& plan);
+  static void turn_sink(Layer& layer, const CachePlan& plan);
   static void reorder(Layer& layer, int64_t tokens, const ops::MonarchOptions& tiling,
                       const ops::Grid& grid);
   static std::vector<Recorded> without(const std::vector<Recorded>& recorded, int64_t begin,

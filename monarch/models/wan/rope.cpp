@@ -32,4 +32,13 @@ at::Tensor rope_table(const ops::Grid& grid, int64_t start_frame, int64_t head_d
       .to(device, at::kComplexFloat, /*non_blocking=*/!device.is_cpu());
 }
 
+at::Tensor turn_frames(const at::Tensor& keys, int64_t frames) {
+  const int64_t head_dim = keys.size(-1);
+  const at::Tensor turn = rope_table({1, 1, 1}, frames, head_dim, keys.device());
+  const at::Tensor pairs = keys.to(at::kFloat).unflatten(-1, {head_dim / 2, 2}).contiguous();
+  return at::view_as_real(at::view_as_complex(pairs) * turn.view({1, 1, 1, head_dim / 2}))
+      .flatten(-2)
+      .to(keys.scalar_type());
+}
+
 }  // namespace monarch::models

@@ -18,4 +18,7 @@ std::array<int64_t, 3> rope_axis_dims(int64_t head_dim);
 at::Tensor rope_table(const ops::Grid& grid, int64_t start_frame, int64_t head_dim,
                       const at::Device& device = at::kCPU, double theta = 10000.0);
 
+// Rotated keys [B, N, heads, D] as they were, had their tokens come so many frames later.
+at::Tensor turn_frames(const at::Tensor& keys, int64_t frames);
+
 }  // namespace monarch::models

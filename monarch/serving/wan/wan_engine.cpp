@@ -198,7 +198,8 @@ const WanEngine::Variant& WanEngine::variant(const StreamSettings& settings) {
   const auto [entry, added] = variants_.try_emplace({settings.attention, settings.steps});
   Variant& variant = entry->second;
   if (variant.streamer) return variant;
-  const GenerationOptions options = options_for(settings);
+  GenerationOptions options = options_for(settings);
+  options.relative_sink = true;  // a stream outlasts the distances of training
   if (!vae_) vae_ = system_.vae();
   variant.model = system_.causal_transformer(pipelines::run_config(system_, options));
   variant.streamer = std::make_unique<pipelines::Streamer>(
