@@ -1,4 +1,5 @@
-// One HTTP connection: reads a request, checks it, writes the answer, and again.
+// One HTTP connection: reads a request, checks it, writes the answer, and again. A WebSocket or an
+// answer without end goes on in a connection of its own.
 #include "monarch/serving/http_connection.h"
 
 #include "monarch/serving/http_error.h"
@@ -13,7 +14,7 @@ class HttpConnection final : public Connection,
                              public std::enable_shared_from_this<HttpConnection> {
  public:
   HttpConnection(ServerContext& context, tcp::socket socket)
-      : context_(context), stream_(std::move(socket)), due_(context.io) {
+      : context_(context), stream_(std::move(socket)) {
     error_code ignored;
     address_ = stream_.socket().remote_endpoint(ignored).address().to_string();
     stream_.socket().set_option(tcp::no_delay(true), ignored);
@@ -22,10 +23,7 @@ class HttpConnection final : public Connection,
     context.enter(this);
   }
 
-  ~HttpConnection() override {
-    end_stream();
-    context_.leave(this);
-  }
+  ~HttpConnection() override { context_.leave(this); }
 
   void start() {
     if (!crowded_) return read();
@@ -35,11 +33,7 @@ class HttpConnection final : public Connection,
 
   void finish() override {
     keep_alive_ = false;
-    if (outbox_ != nullptr) {
-      outbox_->close();
-    } else if (reading_) {
-      stream_.cancel();
-    }
+    if (reading_) stream_.cancel();
   }
 
  private:
@@ -113,7 +107,12 @@ class HttpConnection final : public Connection,
     request.body = std::move(parser_->get().body());
     HttpResponse response = context_.endpoint.answer(request);
     remember_token(request, response);
-    if (response.stream) return start_stream(response);
+    if (response.stream) {
+      auto head = message(response);
+      head.keep_alive(false);
+      start_stream(context_, std::move(stream_), std::move(head), response.stream);
+      return;
+    }
     write(std::move(response));
   }
 
@@ -217,90 +216,14 @@ class HttpConnection final : public Connection,
     read();
   }
 
-  void start_stream(HttpResponse& response) {
-    context_.endpoint.answered(response.status);
-    keep_alive_ = false;
-    response_ = message(response);
-    response_.keep_alive(false);
-    serializer_.emplace(response_);
-    // Wakes come from other threads: they hold no part of the connection, only a way to find it.
-    outbox_ = std::make_shared<Outbox>(context_.limits.send_queue_bytes,
-                                       [&io = context_.io, weak = weak_from_this()] {
-                                         boost::asio::post(io, [weak] {
-                                           if (const auto self = weak.lock()) self->pump();
-                                         });
-                                       });
-    viewer_ = response.stream(outbox_);
-    stream_.expires_after(context_.limits.stall_timeout);
-    writing_ = true;
-    http::async_write_header(stream_, *serializer_,
-                             [self = shared_from_this()](error_code error, std::size_t) {
-                               self->writing_ = false;
-                               if (error) return self->close();
-                               self->watch();
-                               self->pump();
-                             });
-  }
-
-  // A client that streams has nothing more to say; reading tells when it goes.
-  void watch() {
-    stream_.socket().async_read_some(boost::asio::buffer(ignored_),
-                                     [self = shared_from_this()](error_code error, std::size_t) {
-                                       if (error) return self->close();
-                                       self->watch();
-                                     });
-  }
-
-  void pump() {
-    if (outbox_ == nullptr) return;
-    const Outbox::State state = outbox_->state();
-    if (state == Outbox::State::kOverflow) return close();  // even while a write does not move
-    if (writing_) return;
-    const Outbox::Message* message = outbox_->front();
-    if (state != Outbox::State::kOpen && message == nullptr) return close();
-    if (message == nullptr) return;
-    writing_ = true;
-    if (message->due > Outbox::Clock::now()) {
-      due_.expires_at(message->due);
-      due_.async_wait([self = shared_from_this()](error_code) {
-        self->writing_ = false;
-        self->pump();
-      });
-      return;
-    }
-    stream_.expires_after(context_.limits.stall_timeout);
-    boost::asio::async_write(stream_, boost::asio::buffer(message->bytes),
-                             [self = shared_from_this()](error_code error, std::size_t) {
-                               self->writing_ = false;
-                               if (error || !self->viewer_) return self->close();
-                               self->stream_.expires_never();
-                               self->outbox_->pop();
-                               self->viewer_->drained();
-                               self->pump();
-                             });
-  }
-
-  void end_stream() {
-    if (outbox_ == nullptr) return;
-    // The message that is being written lives in the outbox until its handler has run.
-    if (!writing_) {
-      outbox_->detach();
-      outbox_ = nullptr;
-    }
-    if (viewer_) std::exchange(viewer_, nullptr)->closed();
-  }
-
   void close() {
     error_code ignored;
-    due_.cancel();
     stream_.socket().shutdown(tcp::socket::shutdown_both, ignored);
     stream_.socket().close(ignored);
-    end_stream();
   }
 
   ServerContext& context_;
   beast::tcp_stream stream_;
-  boost::asio::steady_timer due_;
   std::string address_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::string_body>> parser_;
@@ -308,14 +231,10 @@ class HttpConnection final : public Connection,
   std::optional<http::response_serializer<http::string_body>> serializer_;
   FileBody file_;
   std::string piece_;
-  std::shared_ptr<Outbox> outbox_;
-  std::shared_ptr<Viewer> viewer_;
-  std::array<char, 512> ignored_{};
   bool crowded_ = false;
   bool keep_alive_ = false;
   bool head_ = false;
   bool reading_ = false;
-  bool writing_ = false;
 };
 
 }  // namespace

@@ -51,6 +51,9 @@ class ServerContext {
 };
 
 void start_http(ServerContext& context, boost::asio::ip::tcp::socket socket);
+// Goes on with the answer that begins with `head`.
+void start_stream(ServerContext& context, beast::tcp_stream stream,
+                  http::response<http::string_body> head, const ConnectViewer& connect);
 void start_websocket(ServerContext& context, beast::tcp_stream stream,
                      const http::request<http::string_body>& request, const ConnectViewer& connect);
 

@@ -58,6 +58,11 @@ class EchoEndpoint final : public Endpoint {
                 return std::make_shared<EchoViewer>(channel, &left);
               }};
     }
+    if (request.path == "/full-stream") {
+      return {.stream = [](const std::shared_ptr<Channel>&) -> std::shared_ptr<Viewer> {
+        throw HttpError(429, "no place left");
+      }};
+    }
     return {.content_type = "text/plain",
             .body = request.method + ' ' + request.path + ' ' + request.range + request.body};
   }
@@ -272,6 +277,15 @@ TEST(HttpServer, StreamsABodyUntilItsChannelCloses) {
   EXPECT_EQ(answer.body, "one two");
   EXPECT_EQ(answer.headers.at("Content-Type"), "text/plain");
   server.endpoint.left.get_future().wait();
+}
+
+TEST(HttpServer, SaysWhyThereIsNoStream) {
+  RunningServer server;
+  TestClient client(server.port());
+  const Answer answer = client.request("GET", "/full-stream");
+  EXPECT_EQ(answer.status, 429);
+  EXPECT_NE(answer.body.find("no place left"), std::string::npos);
+  EXPECT_EQ(server.endpoint.last_status, 429);
 }
 
 TEST(HttpServer, StopsWithOpenConnections) {
