@@ -80,8 +80,8 @@ TEST(Registry, GivesAGpuWhatWorksThere) {
   EXPECT_EQ(all[0]->device(), Device::kCuda);
   EXPECT_EQ(all[0]->refusal(kMonarch, DType::kF32, Direction::kForward),
             "cuda-sm80 takes BF16 or F16, not F32");
-  EXPECT_EQ(all[0]->refusal(kVMonarch, DType::kBF16, Direction::kBackward),
-            "cuda-sm80 has no backward but that of monarchrt");
+  EXPECT_EQ(all[0]->refusal(kDense, DType::kBF16, Direction::kBackward),
+            "cuda-sm80 has no dense attention");
   try {
     choose(kDense, DType::kF16, Direction::kForward, Device::kCuda);
     FAIL();

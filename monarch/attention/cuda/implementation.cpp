@@ -33,6 +33,8 @@ std::string CudaImplementation::refusal(const Problem& problem, DType dtype,
   if (dtype != DType::kBF16 && dtype != DType::kF16) {
     return str_cat(name(), " takes BF16 or F16, not ", dtype_name(dtype));
   }
+  if (std::holds_alternative<DenseProblem>(problem))
+    return str_cat(name(), " has no dense attention");
   try {  // the plans say what they cannot do
     if (direction == Direction::kForward) {
       forward_workspace(problem, 1);
