@@ -72,6 +72,12 @@ inline void expect_near(const Gradients& got, const Gradients& want, double roun
   compare("grad_v", got.v, want.v);
 }
 
+inline void expect_same(const Gradients& one, const Gradients& other) {
+  EXPECT_EQ(one.q.values(), other.q.values());
+  EXPECT_EQ(one.k.values(), other.k.values());
+  EXPECT_EQ(one.v.values(), other.v.values());
+}
+
 // Fixtures of Monarch attention with gradients, where bf16 means something.
 inline bool has_gradients(const Fixture& fixture) {
   return fixture.op.starts_with("monarch_attention") &&

@@ -13,6 +13,7 @@
 #include "monarch/attention/cuda/sm80/gradient_tiles.h"
 #include "monarch/attention/cuda/sm80/kv_rows.h"
 #include "monarch/attention/cuda/sm80/tile.h"
+#include "monarch/attention/cuda/sm80/tiles.h"
 
 namespace monarch::attention::cuda::sm80 {
 
@@ -135,7 +136,6 @@ class GradientPair : protected FirstStage<T, kHeadDim> {
     MONARCH_UNROLL
     for (int mask = 16; mask > 0; mask /= 2) sum += device::shuffle_xor(sum, mask);
 
-    constexpr float kLn2 = 0.693147180559945F;
     const float inverse = 1.0F / sum;
     const float log_sum = device::log2(sum);
     const float d_c_l =

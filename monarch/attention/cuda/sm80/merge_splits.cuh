@@ -30,7 +30,6 @@ MONARCH_DEVICE void merge_splits(const MonarchForwardArgs& args) {
   const std::int64_t unit = row / args.q_tokens;
   const std::int64_t token = row % args.q_tokens;
   if (lane == 0 && args.lse != nullptr) {
-    constexpr float kLn2 = 0.693147180559945F;
     args.lse[row] = kLn2 * (max + device::log2(sum));
   }
   std::uint16_t* const out = args.out.data + unit / args.num_heads * args.out.batch_stride +

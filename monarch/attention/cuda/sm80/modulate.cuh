@@ -7,6 +7,7 @@
 
 #include "monarch/attention/cuda/common/device.h"
 #include "monarch/attention/cuda/modulate_args.h"
+#include "monarch/attention/cuda/sm80/tiles.h"
 #include "monarch/attention/cuda/sm80/token_row.cuh"
 
 namespace monarch::attention::cuda::sm80 {
@@ -118,7 +119,6 @@ MONARCH_DEVICE void gated_add(const ModulateArgs& args) {
 // 1/2 (1 + tanh u) is 1 / (1 + e^-2u).
 template <typename T>
 MONARCH_DEVICE void gelu_tanh(const ModulateArgs& args) {
-  constexpr float kLog2E = 1.44269504088896F;
   constexpr float kRootTwoOverPi = 0.797884560802865F;
   each_piece(args, [&](int batch, int token, int first) {
     float x[8];

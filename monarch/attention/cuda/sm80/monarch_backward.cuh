@@ -90,7 +90,6 @@ class MonarchBackwardBlock : KeyWalk<T, kHeadDim> {
       product += device::shuffle_xor(product, 1);
       product += device::shuffle_xor(product, 2);
       grad_dot_out_[half] = product;
-      constexpr float kLog2E = 1.44269504088896F;
       lse_log2_[half] = kLog2E * all_.lse[unit * args_.q_tokens + token];
       counts_[half] = counts;
     }

@@ -182,7 +182,6 @@ class MonarchForwardBlock : KeyWalk<T, kHeadDim> {
           if (partial) {
             args_.partial_lse[split_unit * args_.q_tokens + token] = lse_log2;
           } else if (args_.lse != nullptr) {
-            constexpr float kLn2 = 0.693147180559945F;
             args_.lse[unit * args_.q_tokens + token] = kLn2 * lse_log2;
           }
         }

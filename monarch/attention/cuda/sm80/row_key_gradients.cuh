@@ -26,8 +26,6 @@ class RowKeyGradients {
   static constexpr std::uint32_t kDaL = kOperandBytes;
   static constexpr std::uint32_t kDY = kDense ? kOperandBytes : 2 * kOperandBytes;
   static constexpr std::uint32_t kSlotBytes = (kMeanKeys && kMeanValues ? 3 : 2) * kOperandBytes;
-  static constexpr float kLog2E = 1.44269504088896F;
-  static constexpr float kLn2 = 0.693147180559945F;
 
  public:
   MONARCH_DEVICE explicit RowKeyGradients(const StepGradientArgs& args)

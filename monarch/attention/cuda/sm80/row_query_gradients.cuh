@@ -27,8 +27,6 @@ class RowQueryGradients {
   static constexpr std::uint32_t kPitch = row_pitch(kHeadDim);
   static constexpr std::uint32_t kOperandBytes = kFlashKeys * kPitch;
   static constexpr std::uint32_t kSlotBytes = (kMeanValues ? 2 : 1) * kOperandBytes;
-  static constexpr float kLog2E = 1.44269504088896F;
-  static constexpr float kLn2 = 0.693147180559945F;
 
  public:
   MONARCH_DEVICE explicit RowQueryGradients(const StepGradientArgs& args)

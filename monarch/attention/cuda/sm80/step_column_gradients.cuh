@@ -294,7 +294,6 @@ class ColumnKeyGradients : ColumnGradients<T, kHeadDim, kLast> {
   }
 
   MONARCH_DEVICE void store() const {
-    constexpr float kLn2 = 0.693147180559945F;
     MONARCH_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = first_row_ + 8 * half + g_;

@@ -7,6 +7,9 @@
 
 namespace monarch::attention::cuda::sm80 {
 
+inline constexpr float kLog2E = 1.44269504088896F;  // exponentials are to the base 2
+inline constexpr float kLn2 = 0.693147180559945F;
+
 // The running output of a tile stays in registers: columns x rows x head_dim floats. 8 x 32 x 128
 // of them are 128 registers a thread of 256, half the register file; 16 columns would not leave
 // room for anything else. Eight columns are also the N of one matrix instruction, so the first
