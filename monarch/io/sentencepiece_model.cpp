@@ -121,16 +121,18 @@ void check_character_map(std::string_view blob, const std::string& where) {
 void check_piece(std::string_view message, SentencePieceSummary& summary,
                  const std::string& where) {
   WireReader reader(message, where);
+  bool is_byte = false;  // of a field that comes twice the last one counts
   while (const auto field = reader.next()) {
     if (field->number == 2 && field->wire_type == 5) {
       float score = 0;
       std::memcpy(&score, field->bytes.data(), sizeof(score));
       MONARCH_CHECK_CODE(std::isfinite(score), kCorrupt, "[monarch_io] ", where,
                          " is damaged: the score of piece ", summary.num_pieces, " is not finite");
-    } else if (field->number == 3 && field->wire_type == 0 && field->varint == 6) {
-      ++summary.num_byte_pieces;
+    } else if (field->number == 3 && field->wire_type == 0) {
+      is_byte = field->varint == 6;
     }
   }
+  if (is_byte) ++summary.num_byte_pieces;
   ++summary.num_pieces;
 }
 

@@ -68,6 +68,14 @@ TEST(SentencePieceModel, AcceptsASmallTrie) {
   EXPECT_EQ(summary.num_byte_pieces, 1U);
 }
 
+TEST(SentencePieceModel, CountsAPieceOnceWhoseTypeComesTwice) {
+  const auto piece = [](std::uint64_t first_type, std::uint64_t second_type) {
+    return delimited(1, delimited(1, "a") + number(3, first_type) + number(3, second_type));
+  };
+  EXPECT_EQ(check(piece(6, 6)).num_byte_pieces, 1U);
+  EXPECT_EQ(check(piece(6, 1)).num_byte_pieces, 0U);  // the last one counts
+}
+
 TEST(SentencePieceModel, RefusesTriesThatLeadOutside) {
   Trie far_child;
   far_child.units['a'] = (256U << 10) | 'a';
