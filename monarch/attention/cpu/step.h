@@ -21,8 +21,6 @@
 
 namespace monarch::attention::cpu {
 
-inline constexpr std::int64_t kStepColumns = 8;  // columns a task takes
-
 struct StepArgs {
   Operand q;
   Operand k;
@@ -41,6 +39,7 @@ struct StepArgs {
   std::int64_t keys = 0;         // L
   std::int64_t row_tiles = 1;    // tasks a row's queries are cut into, forward
   std::int64_t row_run = 1;      // i whose rows a task takes, one after the other
+  std::int64_t column_run = 1;   // columns a task takes
   float scale_log2 = 0;          // s log2(e)
   float c_r_add = 0;             // a
   float c_r_min = 1;             // b

@@ -110,11 +110,12 @@ void column(const StepArgs& args, const Scratch& scratch, std::int64_t j) {
 std::size_t step_columns_workspace(const StepArgs& args) { return Scratch(args, nullptr).size; }
 
 void step_columns(const StepArgs& all, std::int64_t index, float* workspace) {
-  const std::int64_t runs = (all.cols + kStepColumns - 1) / kStepColumns;
+  const std::int64_t runs = (all.cols + all.column_run - 1) / all.column_run;
   const StepArgs args = of_unit(all, index / runs);
   const Scratch scratch(args, workspace);
-  const std::int64_t first = index % runs * kStepColumns;
-  const std::int64_t last = first + kStepColumns < args.cols ? first + kStepColumns : args.cols;
+  const std::int64_t first = index % runs * args.column_run;
+  const std::int64_t last =
+      first + args.column_run < args.cols ? first + args.column_run : args.cols;
   for (std::int64_t j = first; j < last; ++j) column(args, scratch, j);
 }
 

@@ -223,11 +223,12 @@ std::size_t step_columns_backward_workspace(const StepArgs& args) {
 }
 
 void step_columns_backward(const StepArgs& all, std::int64_t index, float* workspace) {
-  const std::int64_t runs = (all.cols + kStepColumns - 1) / kStepColumns;
+  const std::int64_t runs = (all.cols + all.column_run - 1) / all.column_run;
   const StepArgs args = of_unit(all, index / runs);
   const Scratch scratch(args, workspace);
-  const std::int64_t first = index % runs * kStepColumns;
-  const std::int64_t last = first + kStepColumns < args.cols ? first + kStepColumns : args.cols;
+  const std::int64_t first = index % runs * args.column_run;
+  const std::int64_t last =
+      first + args.column_run < args.cols ? first + args.column_run : args.cols;
   for (std::int64_t j = first; j < last; ++j) column(args, scratch, j);
 }
 

@@ -1,6 +1,7 @@
 #include "monarch/attention/cpu/steps.h"
 
 #include <algorithm>
+#include <limits>
 #include <numbers>
 #include <numeric>
 
@@ -43,15 +44,40 @@ void fill_key_tokens(const MonarchProblem& problem, std::int64_t* tokens) {
   }
 }
 
+namespace {
+
+// Short rows come one after the other, so that the next can be brought in meanwhile; a task takes
+// about so many. And columns.
+constexpr std::int64_t kShortRows = 4;
+constexpr std::int64_t kColumns = 8;
+
+// Items a task takes one after the other, `least` to `most`: as many as share those of all units
+// most evenly among the threads. Results do not depend on it.
+std::int64_t even_run(std::int64_t items, std::int64_t units, int num_threads, std::int64_t least,
+                      std::int64_t most) {
+  std::int64_t best = 1;
+  std::int64_t least_work = std::numeric_limits<std::int64_t>::max();
+  for (std::int64_t run = most; run >= least; --run) {
+    const std::int64_t tasks = units * ((items + run - 1) / run);
+    const std::int64_t work = (tasks + num_threads - 1) / num_threads * run;
+    if (work < least_work) {
+      best = run;
+      least_work = work;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
 Steps::Steps(const Kernels& kernels, const StepArgs& shape, std::int64_t all_rows,
              std::int64_t num_iters, Direction direction, bool whole_keys)
     : kernels_(kernels), num_iters_(num_iters), backward_(direction == Direction::kBackward) {
   const std::int64_t tile = kernels.step_row_tile();
   row_tiles_ = (shape.cols + tile - 1) / tile;
-  // Short rows one after the other, so that the next can be brought in meanwhile.
-  constexpr std::int64_t kRowRun = 4;
-  row_run_ = shape.keys <= kernels.step_key_tile() ? std::min(kRowRun, shape.queries) : 1;
-  const std::int64_t runs = (shape.queries + row_run_ - 1) / row_run_;
+  short_rows_ = shape.keys <= kernels.step_key_tile();
+  const std::int64_t run = short_rows_ ? std::min(kShortRows, shape.queries) : 1;
+  const std::int64_t runs = (shape.queries + run - 1) / run;
   if (backward_) {
     // Long rows are cut where there are too few for the threads of a large machine. Results depend
     // on the cut, so it depends on sizes alone.
@@ -130,6 +156,14 @@ void Steps::set_arrays(StepArgs& args, std::int64_t iteration, float* arrays) co
   args.next_c_r = args.last || !backward_ ? nullptr : mine + next_c_r_;
 }
 
+void Steps::cut(StepArgs& args, std::int64_t units, int num_threads) const {
+  args.unit_stride = unit_floats_;
+  args.row_tiles = row_tiles_;
+  args.row_run =
+      short_rows_ ? even_run(args.queries, units, num_threads, kShortRows - 1, kShortRows + 2) : 1;
+  args.column_run = even_run(args.cols, units, num_threads, kColumns - 2, kColumns + 2);
+}
+
 void Steps::run_rows(const ParallelLoop& loop, int num_threads, const StepArgs& args,
                      std::int64_t units, const ScratchSpace& scratch) const {
   const std::int64_t runs = (args.queries + args.row_run - 1) / args.row_run;
@@ -140,16 +174,14 @@ void Steps::run_rows(const ParallelLoop& loop, int num_threads, const StepArgs& 
 void Steps::run_columns(const ParallelLoop& loop, int num_threads, const StepArgs& args,
                         std::int64_t units, const ScratchSpace& scratch,
                         void (*kernel)(const StepArgs&, std::int64_t, float*)) {
-  const std::int64_t runs = (args.cols + kStepColumns - 1) / kStepColumns;
+  const std::int64_t runs = (args.cols + args.column_run - 1) / args.column_run;
   loop(num_threads, units * runs,
        [&](std::int64_t task, int thread) { kernel(args, task, scratch.of(thread)); });
 }
 
 void Steps::forward(const ParallelLoop& loop, int num_threads, StepArgs args, std::int64_t units,
                     float* arrays, const ScratchSpace& scratch) const {
-  args.unit_stride = unit_floats_;
-  args.row_tiles = row_tiles_;
-  args.row_run = row_run_;
+  cut(args, units, num_threads);
   for (std::int64_t iteration = 0; iteration < num_iters_; ++iteration) {
     set_arrays(args, iteration, arrays);
     run_rows(loop, num_threads, args, units, scratch);
@@ -159,10 +191,8 @@ void Steps::forward(const ParallelLoop& loop, int num_threads, StepArgs args, st
 
 void Steps::backward(const ParallelLoop& loop, int num_threads, StepArgs args, std::int64_t units,
                      std::int64_t first_row, float* arrays, const ScratchSpace& scratch) const {
-  args.unit_stride = unit_floats_;
-  args.row_tiles = row_tiles_;
-  args.row_run = row_run_;
-  const std::int64_t runs = (args.queries + row_run_ - 1) / row_run_;
+  cut(args, units, num_threads);
+  const std::int64_t runs = (args.queries + args.row_run - 1) / args.row_run;
   args.grid = grid_;
   const std::int64_t offset = first_row * args.keys * row_floats(args.head_dim);
   args.da_r = num_iters_ > 1 ? arrays + da_r_ : nullptr;

@@ -56,6 +56,8 @@ class Steps {
 
  private:
   void set_arrays(StepArgs& args, std::int64_t iteration, float* arrays) const;
+  // Shares rows and columns of so many units among the threads.
+  void cut(StepArgs& args, std::int64_t units, int num_threads) const;
   void run_rows(const ParallelLoop& loop, int num_threads, const StepArgs& args, std::int64_t units,
                 const ScratchSpace& scratch) const;
   static void run_columns(const ParallelLoop& loop, int num_threads, const StepArgs& args,
@@ -65,10 +67,10 @@ class Steps {
   const Kernels& kernels_;
   std::int64_t num_iters_;
   bool backward_;
+  bool short_rows_ = false;
   bool keeps_log_r_ = false;
   bool stores_keys_ = false;
   bool packs_queries_ = false;
-  std::int64_t row_run_ = 1;
   std::int64_t row_tiles_ = 1;
   std::int64_t grid_ = 1;
   std::int64_t tasks_of_unit_ = 1;
