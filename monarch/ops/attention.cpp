@@ -28,7 +28,7 @@ at::Tensor attend(const std::string& label, const Problem& problem, const at::Te
   std::string refusal = forced_refusal();
   if (refusal.empty()) refusal = kernels_refusal(problem, q, gradients);
   if (refusal.empty()) return kernel_attention(problem, q, k, v, label);
-  count_attention(label, "forward", "composed", refusal);
+  count_attention(label, "forward", "composed", refusal, map_size(problem));
   return composed();
 }
 
@@ -46,8 +46,10 @@ at::Tensor attend_dense(const char* label, const at::Tensor& q, const at::Tensor
 at::Tensor attend_run(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const QueryRun& run, double scale) {
   if (run.sees_self && (run.query_begin < run.key_begin || run.query_end > run.key_end)) {
+    const std::int64_t numbers =
+        q.size(0) * q.size(2) * (run.query_end - run.query_begin) * (run.key_end - run.key_begin);
     count_attention("dense", "forward", "composed",
-                    "queries see themselves outside the keys they share");
+                    "queries see themselves outside the keys they share", {numbers, numbers});
     return composed::dense_attention_run(q, k, v, run, scale);
   }
   return attend_dense("dense", q.slice(1, run.query_begin, run.query_end),

@@ -80,7 +80,7 @@ std::tuple<at::Tensor, at::Tensor> run_forward(const Problem& problem, const at:
                    .stream = scope.stream()},
                   threads, DeviceWorkspace(q, kernels.forward_workspace(problem, threads)).span(),
                   torch_loop);
-  count_attention(label, "forward", std::string(kernels.name()));
+  count_attention(label, "forward", std::string(kernels.name()), "", map_size(problem));
   return {out, lse};
 }
 

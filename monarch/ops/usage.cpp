@@ -11,9 +11,14 @@ namespace {
 
 using Key = std::tuple<std::string, std::string, std::string, std::string>;
 
+struct Count {
+  int64_t runs = 0;
+  attention::MapSize maps;
+};
+
 struct Counts {
   std::mutex mutex;
-  std::map<Key, int64_t> of;
+  std::map<Key, Count> of;
 };
 
 // Never destroyed: threads may still count while the process ends.
@@ -29,7 +34,7 @@ std::vector<AttentionRuns> attention_runs() {
   std::vector<AttentionRuns> all;
   for (const auto& [key, count] : counts().of) {
     const auto& [op, direction, implementation, reason] = key;
-    all.push_back({op, direction, implementation, reason, count});
+    all.push_back({op, direction, implementation, reason, count.runs, count.maps});
   }
   return all;
 }
@@ -51,12 +56,24 @@ void to_json(Json& json, const AttentionRuns& runs) {
           {"implementation", runs.implementation},
           {"reason", runs.reason},
           {"runs", runs.count}};
+  if (runs.maps.dense > 0) json["sparsity"] = runs.maps.sparsity();
+}
+
+attention::MapSize self_attention_maps(const std::vector<AttentionRuns>& all) {
+  attention::MapSize sum;
+  for (const AttentionRuns& runs : all) {
+    if (runs.op != "cross") sum += runs.maps;
+  }
+  return sum;
 }
 
 void count_attention(const std::string& op, const std::string& direction,
-                     const std::string& implementation, const std::string& reason) {
+                     const std::string& implementation, const std::string& reason,
+                     const attention::MapSize& maps) {
   const std::lock_guard lock(counts().mutex);
-  ++counts().of[{op, direction, implementation, reason}];
+  Count& count = counts().of[{op, direction, implementation, reason}];
+  ++count.runs;
+  count.maps += maps;
 }
 
 }  // namespace monarch::ops

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "monarch/attention/map_size.h"
 #include "monarch/base/options_reader.h"
 
 namespace monarch::ops {
@@ -15,6 +16,7 @@ struct AttentionRuns {
   std::string implementation;  // a kernel's name ("cpu-avx512") or "composed": of Torch operators
   std::string reason;          // why composed; its backward is Torch's own and not counted
   int64_t count = 0;
+  attention::MapSize maps;  // of forward passes: what they computed of their maps
 
   bool operator==(const AttentionRuns&) const = default;
 };
@@ -26,11 +28,16 @@ void reset_attention_runs();
 // One line each: "monarchrt forward: cpu-avx512, 600 times".
 std::string describe(const AttentionRuns& runs);
 
-// Lets Json take AttentionRuns: {"op", "direction", "implementation", "reason", "runs"}.
+// Self-attention's forward passes together.
+attention::MapSize self_attention_maps(const std::vector<AttentionRuns>& all);
+
+// Lets Json take AttentionRuns: {"op", "direction", "implementation", "reason", "runs"}, and
+// "sparsity" of forward attention.
 void to_json(Json& json, const AttentionRuns& runs);
 
 // Adds one.
 void count_attention(const std::string& op, const std::string& direction,
-                     const std::string& implementation, const std::string& reason = "");
+                     const std::string& implementation, const std::string& reason = "",
+                     const attention::MapSize& maps = {});
 
 }  // namespace monarch::ops

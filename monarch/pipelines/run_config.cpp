@@ -3,6 +3,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "monarch/attention/map_size.h"
 #include "monarch/base/error.h"
 
 namespace monarch::pipelines {
@@ -75,10 +76,15 @@ StreamOptions stream_options(const WanSystem& system, const GenerationOptions& o
 }
 
 double monarch_sparsity(const ops::MonarchOptions& options, const ops::Grid& grid) {
-  // A block pair of N = b1 b2 tokens holds b1 b2^2 numbers of R and b2 b1^2 of L in the place of
-  // (b1 b2)^2.
-  const ops::Blocks blocks = ops::blocks_of(grid, options);
-  return 1 - 1.0 / static_cast<double>(blocks.rows) - 1.0 / static_cast<double>(blocks.cols);
+  ops::blocks_of(grid, options);  // divisibility
+  return attention::map_size(attention::MonarchProblem{.q_frames = grid.frames,
+                                                       .kv_frames = grid.frames,
+                                                       .height = grid.height,
+                                                       .width = grid.width,
+                                                       .f_tied = options.f_tied,
+                                                       .h_reduce = options.h_reduce,
+                                                       .w_reduce = options.w_reduce})
+      .sparsity();
 }
 
 std::string describe_attention(const WanSystem& system, const GenerationOptions& options) {

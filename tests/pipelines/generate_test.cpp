@@ -1,6 +1,7 @@
 #include "monarch/pipelines/generate.h"
 
 #include "monarch/ops/usage.h"
+#include "monarch/pipelines/run_config.h"
 #include "tests/pipelines/tiny_system_fixture.h"
 
 namespace monarch::pipelines {
@@ -57,6 +58,26 @@ INSTANTIATE_TEST_SUITE_P(Modes, EveryMode,
                          testing::Values(GenerationMode::kDiffusion, GenerationMode::kFewStep,
                                          GenerationMode::kCausalDiffusion,
                                          GenerationMode::kSelfForcing));
+
+// What is counted while chunks are made is what the settings promise.
+TEST_F(TinySystem, CountsItsSparsity) {
+  WanSystem system(*folder_);
+  GenerationOptions settings = options(GenerationMode::kSelfForcing);
+  const auto sparsity = [&] {
+    ops::reset_attention_runs();
+    generate_video(system, settings, {.prompt = "x", .decode = false}, nullptr);
+    return ops::self_attention_maps(ops::attention_runs()).sparsity();
+  };
+  EXPECT_EQ(sparsity(), 0);
+  settings.attention = AttentionPreset::kMonarchRt;
+  settings.monarch.f_tied = 2;
+  const double promised = monarch_sparsity(settings.monarch, {6, 2, 2});
+  EXPECT_DOUBLE_EQ(promised, 1 - 1.0 / 4 - 1.0 / 2);
+  EXPECT_NEAR(sparsity(), promised, 1e-12);
+  settings.attention_rules = models::attention_rules_from_json(
+      Json::parse(R"([{"preset": "dense", "layers": 0}])"), "attention");
+  EXPECT_NEAR(sparsity(), promised / 2, 1e-12);  // one of two layers
+}
 
 TEST_F(TinySystem, MonarchAttentionRuns) {
   WanSystem system(*folder_);
