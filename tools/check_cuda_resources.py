@@ -25,6 +25,7 @@ ARCHITECTURES = ("sm_80", "sm_90a")
 SOURCES = ("monarch/attention/cuda/sm80/monarch_backward_bf16_128.cu",
            "monarch/attention/cuda/sm80/monarch_forward_bf16_128.cu",
            "monarch/attention/cuda/sm80/modulate.cu",
+           "monarch/attention/cuda/sm80/modulate_gradient.cu",
            "monarch/attention/cuda/sm80/norm_rope.cu",
            "monarch/attention/cuda/sm80/norm_rope_gradient.cu",
            "monarch/attention/cuda/sm80/step_backward_bf16_128.cu",

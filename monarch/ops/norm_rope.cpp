@@ -13,6 +13,7 @@
 #include "monarch/ops/composed/norm_rope.h"
 #include "monarch/ops/device.h"
 #include "monarch/ops/kernels.h"
+#include "monarch/ops/operator_handle.h"
 #include "monarch/ops/parallel.h"
 #include "monarch/ops/tensor_views.h"
 #include "monarch/ops/usage.h"
@@ -127,11 +128,6 @@ std::tuple<at::Tensor, at::Tensor> backward_meta(const at::Tensor& /*grad_out*/,
   const auto floats = x.options().dtype(at::kFloat);
   return {at::empty_symint(x.sym_sizes(), x.options()),
           weight ? at::empty_symint(weight->sym_sizes(), floats) : at::empty({0}, floats)};
-}
-
-template <typename Signature>
-c10::TypedOperatorHandle<Signature> operator_named(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
 }
 
 std::tuple<at::Tensor, at::Tensor> call_forward(const at::Tensor& x,

@@ -9,6 +9,7 @@
 #include "monarch/base/error.h"
 #include "monarch/ops/attention.h"
 #include "monarch/ops/kernels.h"
+#include "monarch/ops/operator_handle.h"
 #include "monarch/ops/problem_numbers.h"
 #include "monarch/ops/tensor_views.h"
 #include "monarch/ops/usage.h"
@@ -29,10 +30,6 @@ using Backward = std::tuple<at::Tensor, at::Tensor, at::Tensor>(
     const at::Tensor& out, const at::Tensor& lse, c10::string_view label, at::IntArrayRef integers,
     at::ArrayRef<double> scalars);
 
-template <typename Signature>
-c10::TypedOperatorHandle<Signature> operator_named(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
 const c10::TypedOperatorHandle<Forward>& forward_operator() {
   static const auto handle = operator_named<Forward>("monarch::attention_forward");
   return handle;

@@ -99,13 +99,29 @@ TEST(CudaOperators, ModulationMatchesTheCpu) {
   EXPECT_LT(error(modulated_norm(tokens, on_gpu(shift), on_gpu(scale), 1e-6).cpu(),
                   at::layer_norm(x, {64}, {}, {}, 1e-6) * (1 + runs(scale)) + runs(shift)),
             0.01);
-  at::Tensor sum = on_gpu(x);
-  add_gated(sum, on_gpu(scale), on_gpu(y));
-  EXPECT_LT(error(sum.cpu(), x + runs(scale) * y), 0.01);
-  at::Tensor hidden = on_gpu(x);
-  ASSERT_TRUE(takes_gelu(hidden));
-  gelu_in_place(hidden);
-  EXPECT_LT(error(hidden.cpu(), at::gelu(x, "tanh")), 0.01);
+  EXPECT_LT(error(gated_add(on_gpu(x), on_gpu(scale), on_gpu(y)).cpu(), x + runs(scale) * y), 0.01);
+  ASSERT_TRUE(takes_gelu(tokens));
+  EXPECT_LT(error(gelu_tanh(on_gpu(x)).cpu(), at::gelu(x, "tanh")), 0.01);
+}
+
+TEST(CudaOperators, GradientsOfModulationMatchTheCpu) {
+  if (const std::string why = missing(); !why.empty()) GTEST_SKIP() << why;
+  const std::vector<at::Tensor> wide{normal({2, 12, 64}, 1), normal({2, 12, 64}, 2),
+                                     normal({1, 3, 64}, 3), normal({1, 3, 64}, 4)};
+  const at::Tensor grad = normal({2, 12, 64}, 5);
+  const auto runs = [](const at::Tensor& t) { return t.repeat_interleave(4, 1); };
+  const auto run = [&](const at::Device& device, at::ScalarType type) {
+    std::vector<at::Tensor> leaves;
+    for (const at::Tensor& t : wide) leaves.push_back(t.clone().to(device, type).requires_grad_());
+    const at::Tensor &x = leaves[0], &y = leaves[1], &m = leaves[2], &n = leaves[3];
+    const at::Tensor out = device.is_cuda()
+                               ? gated_add(modulated_norm(x, m, n, 1e-6), m, gelu_tanh(y))
+                               : at::layer_norm(x, {64}, {}, {}, 1e-6) * (1 + runs(n)) + runs(m) +
+                                     runs(m) * at::gelu(y, "tanh");
+    return gradients(out, leaves, grad.to(device));
+  };
+  const auto want = run(at::kCPU, at::kDouble), got = run(at::kCUDA, at::kBFloat16);
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_LT(error(got[i].cpu(), want[i]), 0.02) << i;
 }
 
 TEST(CudaOperators, ModulationOnTheCpuIsTorchs) {

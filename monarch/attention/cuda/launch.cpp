@@ -64,4 +64,8 @@ void launch_modulate(const ModulateArgs& args, DType dtype, Stream stream) {
   sm80::launch_modulate(args, dtype, stream);
 }
 
+void launch_modulate_gradient(const ModulateGradientArgs& args, DType dtype, Stream stream) {
+  sm80::launch_modulate_gradient(args, dtype, stream);
+}
+
 }  // namespace monarch::attention::cuda

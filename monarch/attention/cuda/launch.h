@@ -4,6 +4,7 @@
 
 #include "monarch/attention/cuda/device_limits.h"
 #include "monarch/attention/cuda/modulate_args.h"
+#include "monarch/attention/cuda/modulate_gradient_args.h"
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
 #include "monarch/attention/cuda/norm_rope_args.h"
@@ -28,5 +29,7 @@ void launch_norm_rope(const NormRopeArgs& args, DType dtype, Stream stream);
 void launch_norm_rope_gradient(const NormRopeGradientArgs& args, DType dtype, Stream stream);
 
 void launch_modulate(const ModulateArgs& args, DType dtype, Stream stream);
+
+void launch_modulate_gradient(const ModulateGradientArgs& args, DType dtype, Stream stream);
 
 }  // namespace monarch::attention::cuda

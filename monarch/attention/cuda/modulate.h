@@ -1,5 +1,5 @@
 // What a transformer layer does to its tokens besides attention and products, on an NVIDIA GPU, one
-// kernel each. Kernels: sm80/modulate.cuh.
+// kernel each. Kernels: sm80/modulate.cuh; backward: modulate_gradient.h.
 //
 // Tensors are [B, N, C] in device memory, all BF16 or all F16, sums in float; C is a multiple of 8
 // up to 6,144, contiguous, other strides multiples of 8 elements, data 16-byte aligned. Shift,

@@ -39,6 +39,11 @@ void launch_norm_rope_gradient(const NormRopeGradientArgs& /*args*/, DType /*dty
 
 void launch_modulate(const ModulateArgs& /*args*/, DType /*dtype*/, Stream /*stream*/) { refuse(); }
 
+void launch_modulate_gradient(const ModulateGradientArgs& /*args*/, DType /*dtype*/,
+                              Stream /*stream*/) {
+  refuse();
+}
+
 void launch_norm_rope(const NormRopeArgs& /*args*/, DType /*dtype*/, Stream /*stream*/) {
   refuse();
 }

@@ -9,10 +9,9 @@ namespace {
 
 at::Tensor feed_forward(const LayerWeights& w, const at::Tensor& x) {
   at::Tensor hidden = w.ffn_in(x);
-  if (at::GradMode::is_enabled()) return w.ffn_out(at::gelu(hidden, "tanh"));
-  if (!ops::takes_gelu(hidden)) return w.ffn_out(at::gelu_(hidden, "tanh"));
-  ops::gelu_in_place(hidden);
-  return w.ffn_out(hidden);
+  if (ops::takes_gelu(hidden)) return w.ffn_out(ops::gelu_tanh(hidden));
+  return w.ffn_out(at::GradMode::is_enabled() ? at::gelu(hidden, "tanh")
+                                              : at::gelu_(hidden, "tanh"));
 }
 
 at::Tensor residual_add(at::Tensor x, const at::Tensor& y) {

@@ -32,10 +32,7 @@ at::Tensor modulated_layer_norm(const at::Tensor& x, const at::Tensor& shift,
 }
 
 at::Tensor gated_add(at::Tensor x, const at::Tensor& gate, const at::Tensor& y) {
-  if (ops::modulates(x, {gate, y})) {
-    ops::add_gated(x, gate, y);
-    return x;
-  }
+  if (ops::modulates(x, {gate, y})) return ops::gated_add(x, gate, y);
   if (!at::GradMode::is_enabled()) {
     runs_of(x, gate).addcmul_(runs_of(y, gate), gate.unsqueeze(2));
     return x;

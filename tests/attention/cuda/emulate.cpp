@@ -6,6 +6,7 @@
 #include "monarch/attention/cuda/sm80/gradient_pair.cuh"
 #include "monarch/attention/cuda/sm80/merge_splits.cuh"
 #include "monarch/attention/cuda/sm80/modulate.cuh"
+#include "monarch/attention/cuda/sm80/modulate_gradient.cuh"
 #include "monarch/attention/cuda/sm80/monarch_backward.cuh"
 #include "monarch/attention/cuda/sm80/monarch_forward.cuh"
 #include "monarch/attention/cuda/sm80/norm_rope.cuh"
@@ -129,6 +130,26 @@ void emulate(const cuda::ModulateArgs& args, DType dtype) {
         if (dtype == DType::kBF16) return with.template operator()<cuda::Bf16>();
         with.template operator()<cuda::F16>();
       });
+}
+
+void emulate(const cuda::ModulateGradientArgs& args, DType dtype, bool backwards) {
+  using namespace cuda::sm80;  // NOLINT
+  const auto run = [&]<typename T>() {
+    launch({args.num_blocks, kNormThreads,
+            static_cast<std::size_t>(modulate_shared_bytes(args.kind)), backwards},
+           [&] {
+             switch (args.kind) {
+               case cuda::ModulateKind::kNorm: return ModulatedNormGradientBlock<T>(args).run();
+               case cuda::ModulateKind::kGatedAdd: return gated_add_gradient<T>(args);
+               case cuda::ModulateKind::kGelu: return gelu_tanh_gradient<T>(args);
+             }
+           });
+    if (args.kind == cuda::ModulateKind::kGelu) return;
+    launch({args.num_sum_blocks, kNormThreads, 0, backwards},
+           [&] { add_modulation_sums<T>(args); });
+  };
+  if (dtype == DType::kBF16) return run.template operator()<cuda::Bf16>();
+  run.template operator()<cuda::F16>();
 }
 
 }  // namespace monarch::attention::test

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "monarch/attention/cuda/modulate_args.h"
+#include "monarch/attention/cuda/modulate_gradient_args.h"
 #include "monarch/attention/cuda/monarch_backward_args.h"
 #include "monarch/attention/cuda/monarch_forward_args.h"
 #include "monarch/attention/cuda/norm_rope_args.h"
@@ -20,5 +21,6 @@ void emulate(const cuda::StepGradientArgs& args, DType dtype, bool backwards = f
 void emulate(const cuda::NormRopeArgs& args, DType dtype);
 void emulate(const cuda::NormRopeGradientArgs& args, DType dtype, bool backwards = false);
 void emulate(const cuda::ModulateArgs& args, DType dtype);
+void emulate(const cuda::ModulateGradientArgs& args, DType dtype, bool backwards = false);
 
 }  // namespace monarch::attention::test

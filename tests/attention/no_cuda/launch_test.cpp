@@ -21,6 +21,7 @@ TEST(NoCuda, EveryEntryPointSaysWhatToBuild) {
   EXPECT_EQ(message_of([] { cuda::launch_step_backward({}, DType::kBF16, nullptr); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_norm_rope_gradient({}, DType::kBF16, nullptr); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_modulate({}, DType::kBF16, nullptr); }), kWant);
+  EXPECT_EQ(message_of([] { cuda::launch_modulate_gradient({}, DType::kBF16, nullptr); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_norm_rope({}, DType::kBF16, nullptr); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_monarch_backward({}, DType::kBF16, nullptr); }), kWant);
   const MonarchProblem problem{.head_dim = 64, .height = 2, .width = 2};

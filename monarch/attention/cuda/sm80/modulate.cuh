@@ -90,8 +90,8 @@ MONARCH_DEVICE void modulated_norm(const ModulateArgs& args) {
 }
 
 // Calls compute(batch, token, first channel) for a thread's eight channels.
-template <typename Compute>
-MONARCH_DEVICE void each_piece(const ModulateArgs& args, const Compute& compute) {
+template <typename Args, typename Compute>
+MONARCH_DEVICE void each_piece(const Args& args, const Compute& compute) {
   const std::int64_t piece =
       std::int64_t{device::block_index()} * kNormThreads + device::thread_index();
   const int pieces = args.channels / 8;
