@@ -5,6 +5,7 @@
 #include "monarch/attention/layout.h"
 #include "monarch/base/error.h"
 #include "monarch/ops/attention.h"
+#include "monarch/ops/options_json.h"
 
 namespace monarch::evaluation {
 namespace {
@@ -139,26 +140,6 @@ std::string iterations(std::int64_t count) {
   return str_cat(count, count == 1 ? " iteration" : " iterations");
 }
 
-std::string split_name(attention::Split split) {
-  switch (split) {
-    case attention::Split::kFrameRowsXCols: return "fh,w";
-    case attention::Split::kColsXFrameRows: return "w,fh";
-    case attention::Split::kFramesXPixels: return "f,hw";
-    case attention::Split::kPixelsXFrames: return "hw,f";
-    case attention::Split::kFrameColsXRows: return "fw,h";
-    case attention::Split::kRowsXFrameCols: return "h,fw";
-  }
-  return "?";
-}
-
-Json vmonarch_settings(const ops::VMonarchOptions& options) {
-  return {{"num_iters", options.num_iters},
-          {"c_r_min", options.c_r_min},
-          {"recompute_first_frame", options.recompute_first_frame},
-          {"frames_per_factor", options.frames_per_factor},
-          {"split", split_name(options.split)}};
-}
-
 std::string recompute_name(const ops::VMonarchOptions& options) {
   return options.recompute_first_frame ? "" : ", first frame not recomputed";
 }
@@ -214,12 +195,12 @@ AttentionMethod monarchrt_misaligned(std::int64_t cols, std::int64_t num_iters) 
 
 AttentionMethod vmonarch(const ops::VMonarchOptions& options) {
   return {.family = "vmonarch",
-          .name = str_cat(split_name(options.split),
+          .name = str_cat(ops::split_name(options.split),
                           options.frames_per_factor > 1
                               ? str_cat(", ", options.frames_per_factor, " frames a row")
                               : std::string(),
                           ", ", iterations(options.num_iters), recompute_name(options)),
-          .settings = vmonarch_settings(options),
+          .settings = ops::as_json(options),
           .approximate =
               [options](const AttentionHead& head) {
                 MONARCH_CHECK(head.grid.frames % options.frames_per_factor == 0,
@@ -242,7 +223,7 @@ AttentionMethod vmonarch(const ops::VMonarchOptions& options) {
 }
 
 AttentionMethod vmonarch_misaligned(std::int64_t rows, const ops::VMonarchOptions& options) {
-  Json settings = vmonarch_settings(options);
+  Json settings = ops::as_json(options);
   settings.erase("split");
   settings["rows"] = rows;
   return {.family = "vmonarch misaligned",
