@@ -1,60 +1,17 @@
 #include "monarch/evaluation/compare_plot.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <sstream>
 
 #include "monarch/base/error.h"
+#include "monarch/evaluation/plot_parts.h"
 
 namespace monarch::evaluation {
 namespace {
 
 constexpr double kWidth = 560, kHeight = 340, kLeft = 64, kRight = 16, kTop = 28, kBottom = 44;
-
-// One axis: values to pixels, and where its ticks are.
-struct Scale {
-  double low = 0, high = 1, from = 0, to = 1;
-  bool log = false;
-
-  double value(double v) const { return log ? std::log10(v) : v; }
-  double operator()(double v) const {
-    const double a = value(low), b = value(high);
-    return from + (to - from) * (value(v) - a) / (b - a);
-  }
-  std::vector<double> ticks() const {
-    std::vector<double> at;
-    if (log) {
-      for (double decade = std::pow(10, std::floor(std::log10(low))); decade <= high;
-           decade *= 10) {
-        for (const double step : {1.0, 2.0, 5.0}) {
-          if (decade * step >= low * 0.999 && decade * step <= high * 1.001)
-            at.push_back(decade * step);
-        }
-      }
-      // Several decades: the powers of ten alone.
-      if (at.size() > 8)
-        std::erase_if(at, [](double v) {
-          const double l = std::log10(v);
-          return std::abs(l - std::round(l)) > 1e-6;
-        });
-      return at;
-    }
-    const double raw = (high - low) / 6;
-    const double decade = std::pow(10, std::floor(std::log10(raw)));
-    double step = 10 * decade;
-    for (const double multiple : {1.0, 2.0, 5.0}) {
-      if (decade * multiple >= raw) {
-        step = decade * multiple;
-        break;
-      }
-    }
-    for (double v = std::ceil(low / step) * step; v <= high + 1e-9 * step; v += step)
-      at.push_back(v);
-    return at;
-  }
-};
 
 bool drawable(const PlotPoint& point) { return std::isfinite(point.x) && std::isfinite(point.y); }
 
@@ -68,28 +25,13 @@ struct Range {
   bool empty() const { return low > high; }
 };
 
-std::string number(double value) {
-  std::ostringstream out;
-  out.precision(4);
-  out << (std::abs(value) < 1e-12 ? 0 : value);
-  return out.str();
-}
-
-void draw_x_axis(std::ostream& out, const Scale& x, double top, double bottom) {
-  for (const double tick : x.ticks()) {
-    out << "<path class=\"grid\" d=\"M" << x(tick) << ' ' << top << 'V' << bottom
-        << "\"/><text text-anchor=\"middle\" x=\"" << x(tick) << "\" y=\"" << bottom + 16 << "\">"
-        << number(tick) << "</text>\n";
-  }
-}
-
-void draw_axes(std::ostream& out, const PlotAxes& axes, const Scale& x, const Scale& y) {
+void draw_axes(std::ostream& out, const PlotAxes& axes, const PlotScale& x, const PlotScale& y) {
   draw_x_axis(out, x, kTop, kHeight - kBottom);
   for (const double tick : y.ticks()) {
     const bool floor = y.log && tick <= axes.floor * 1.001;
     out << "<path class=\"grid\" d=\"M" << kLeft << ' ' << y(tick) << 'H' << kWidth - kRight
         << "\"/><text text-anchor=\"end\" x=\"" << kLeft - 6 << "\" y=\"" << y(tick) + 4 << "\">"
-        << (floor ? "\xE2\x89\xA4 " : "") << number(tick) << "</text>\n";
+        << (floor ? "\xE2\x89\xA4 " : "") << plot_number(tick) << "</text>\n";
   }
   out << "<text class=\"title\" x=\"" << kLeft << "\" y=\"16\">" << escape_html(axes.title)
       << "</text><text text-anchor=\"middle\" x=\"" << (kLeft + kWidth - kRight) / 2 << "\" y=\""
@@ -98,48 +40,21 @@ void draw_axes(std::ostream& out, const PlotAxes& axes, const Scale& x, const Sc
       << (kTop + kHeight - kBottom) / 2 << ") rotate(-90)\">" << escape_html(axes.y) << "</text>\n";
 }
 
-std::string paint(std::size_t series) {
-  return "var(--series-" + std::to_string(series % kPlotSeries) + ")";
-}
-
-bool hollow(std::size_t series) { return series % kPlotSeries + 2 >= kPlotSeries; }
-
-// The shape of a series' points, as a path around (0, 0). The last two are hollow.
-std::string marker_path(std::size_t series) {
-  static constexpr const char* kCircle = "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z";
-  static constexpr const char* kDiamond = "M0 -6L6 0L0 6L-6 0z";
-  static constexpr std::array<const char*, kPlotSeries> kShapes = {
-      kCircle,
-      kDiamond,
-      "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0z",
-      "M-4 -4H4V4H-4z",
-      "M0 -5.5L5.5 4.5H-5.5z",
-      "M0 5.5L5.5 -4.5H-5.5z",
-      "M-5 -1.7H-1.7V-5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5z",
-      kCircle,
-      kDiamond};
-  const std::size_t at = series % kPlotSeries;
-  const std::string color = paint(series);
-  return str_cat("d=\"", kShapes[at], "\" ",
-                 !hollow(at) ? "fill=\"" + color + "\""
-                             : "fill=\"none\" stroke-width=\"2\" stroke=\"" + color + "\"");
-}
-
-void draw_series(std::ostream& out, PlotSeries series, std::size_t color, const Scale& x,
-                 const Scale& y) {
+void draw_series(std::ostream& out, PlotSeries series, std::size_t color, const PlotScale& x,
+                 const PlotScale& y) {
   std::erase_if(series.points, [](const PlotPoint& point) { return !drawable(point); });
   std::sort(series.points.begin(), series.points.end(),
             [](const PlotPoint& a, const PlotPoint& b) { return a.x < b.x; });
   if (series.line && series.points.size() > 1) {
-    out << "<polyline fill=\"none\" stroke-dasharray=\"5 4\" stroke=\"" << paint(color)
+    out << "<polyline fill=\"none\" stroke-dasharray=\"5 4\" stroke=\"" << plot_paint(color)
         << "\" points=\"";
     for (const PlotPoint& point : series.points) out << x(point.x) << ',' << y(point.y) << ' ';
     out << "\"/>\n";
   }
   for (const PlotPoint& point : series.points) {
-    out << "<path class=\"point\" " << marker_path(color) << " transform=\"translate(" << x(point.x)
+    out << "<path class=\"point\" " << plot_marker(color) << " transform=\"translate(" << x(point.x)
         << ' ' << y(point.y) << ")\"><title>" << escape_html(series.name + ": " + point.label)
-        << " (" << number(point.x) << ", " << number(point.y) << ")</title></path>\n";
+        << " (" << plot_number(point.x) << ", " << plot_number(point.y) << ")</title></path>\n";
   }
 }
 
@@ -168,25 +83,15 @@ bool draw_scatter(std::ostream& out, const PlotAxes& axes, std::vector<PlotSerie
   const double pad_x = xs.high > xs.low ? 0.03 * (xs.high - xs.low) : 1;
   const double pad_y =
       ys.high > ys.low ? 0.05 * (ys.high - ys.low) : std::max(1e-6, 0.1 * std::abs(ys.high));
-  const Scale x{xs.low - pad_x, xs.high + pad_x, kLeft, kWidth - kRight, false};
-  const Scale y = axes.log_y
-                      ? Scale{ys.low / 1.3, ys.high * 1.3, kHeight - kBottom, kTop, true}
-                      : Scale{ys.low - pad_y, ys.high + pad_y, kHeight - kBottom, kTop, false};
+  const PlotScale x{xs.low - pad_x, xs.high + pad_x, kLeft, kWidth - kRight, false};
+  const PlotScale y =
+      axes.log_y ? PlotScale{ys.low / 1.3, ys.high * 1.3, kHeight - kBottom, kTop, true}
+                 : PlotScale{ys.low - pad_y, ys.high + pad_y, kHeight - kBottom, kTop, false};
   draw_axes(out, axes, x, y);
   // The first families last, so that they lie above.
   for (std::size_t i = series.size(); i-- > 0;) draw_series(out, series[i], i, x, y);
   return true;
 }
-
-constexpr const char* kFileStyle = R"(<style>
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --rule: #d8dee4;
-  --series-0: #1b1f24; --series-1: #0b62c4; --series-2: #b25e00; --series-3: #2e7d32; --series-4: #c2185b; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --rule: #2b323b;
-  --series-0: #e6edf3; --series-1: #58a6ff; --series-2: #f0a146; --series-3: #56d364; --series-4: #ff7eb0; } }
-text { fill: var(--ink); font: 12px system-ui, sans-serif; } .title { font-size: 14px; font-weight: 600; }
-.grid { stroke: var(--rule); fill: none; } rect { fill: var(--paper); }
-</style>
-)";
 
 }  // namespace
 
@@ -218,9 +123,7 @@ std::string figures_svg(const std::vector<PlotFigure>& figures) {
   const double height = static_cast<double>(figures.size()) * (kHeight + kLegend);
   std::ostringstream out;
   out.precision(6);
-  out << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << kWidth << "\" height=\"" << height
-      << "\" viewBox=\"0 0 " << kWidth << ' ' << height << "\">\n"
-      << kFileStyle << "<rect width=\"100%\" height=\"100%\"/>\n";
+  out << plot_file_begin(kWidth, height);
   for (std::size_t f = 0; f < figures.size(); ++f) {
     const auto& [axes, series] = figures[f];
     out << "<g transform=\"translate(0 " << static_cast<double>(f) * (kHeight + kLegend)
@@ -229,7 +132,7 @@ std::string figures_svg(const std::vector<PlotFigure>& figures) {
     for (std::size_t i = 0; i < series.size(); ++i) {
       const double at =
           kLeft + static_cast<double>(i) * (kWidth - kLeft) / static_cast<double>(series.size());
-      out << "<path " << marker_path(i) << " transform=\"translate(" << at + 6 << ' ' << kHeight + 8
+      out << "<path " << plot_marker(i) << " transform=\"translate(" << at + 6 << ' ' << kHeight + 8
           << ")\"/><text x=\"" << at + 18 << "\" y=\"" << kHeight + 12 << "\">"
           << escape_html(series[i].name) << "</text>\n";
     }
@@ -247,7 +150,7 @@ std::string bars_svg(const PlotAxes& axes, const std::vector<PlotBar>& bars) {
   }
   if (high <= 0) return "<p>Nothing to plot.</p>\n";
   const double bottom = kTop + kRow * static_cast<double>(bars.size()) + 4;
-  const Scale x{0, 1.05 * high, kLabels, kBarsWidth - kRight, false};
+  const PlotScale x{0, 1.05 * high, kLabels, kBarsWidth - kRight, false};
   std::ostringstream out;
   out.precision(6);
   out << svg_begin(axes, kBarsWidth, bottom + kBottom);
@@ -257,9 +160,9 @@ std::string bars_svg(const PlotAxes& axes, const std::vector<PlotBar>& bars) {
     out << "<text text-anchor=\"end\" x=\"" << kLabels - 8 << "\" y=\"" << top + 11 << "\">"
         << escape_html(bar.label) << "</text><rect class=\"bar\" x=\"" << kLabels << "\" y=\""
         << top << "\" width=\"" << std::max(1.0, x(bar.value) - kLabels) << "\" height=\""
-        << kRow - 6 << "\" fill=\"" << paint(bar.series)
-        << (hollow(bar.series) ? "\" fill-opacity=\"0.5" : "") << "\"><title>"
-        << escape_html(bar.label) << ": " << number(bar.value) << "</title></rect>\n";
+        << kRow - 6 << "\" fill=\"" << plot_paint(bar.series)
+        << (plot_hollow(bar.series) ? "\" fill-opacity=\"0.5" : "") << "\"><title>"
+        << escape_html(bar.label) << ": " << plot_number(bar.value) << "</title></rect>\n";
     if (std::isfinite(bar.mark)) {
       out << "<path class=\"mark\" d=\"M" << x(bar.mark) << ' ' << top - 2 << 'v' << kRow - 2
           << "\"/>\n";
@@ -273,7 +176,7 @@ std::string bars_svg(const PlotAxes& axes, const std::vector<PlotBar>& bars) {
 }
 
 std::string marker_svg(std::size_t series) {
-  return "<svg viewBox=\"-7 -7 14 14\"><path " + marker_path(series) + "/></svg>";
+  return "<svg viewBox=\"-7 -7 14 14\"><path " + plot_marker(series) + "/></svg>";
 }
 
 }  // namespace monarch::evaluation

@@ -11,10 +11,14 @@ namespace {
 constexpr std::int64_t kWindow = 11;
 constexpr double kSigma = 1.5;
 
-at::Tensor gaussian_window() {  // [11]
-  const at::Tensor x = at::arange(kWindow, at::kDouble) - kWindow / 2;
-  const at::Tensor weights = (x * x / (-2 * kSigma * kSigma)).exp();
-  return weights / weights.sum();
+// [n - 10, n]: row i averages the window that begins at i. Products with such bands are several
+// times as fast as convolutions in double.
+at::Tensor gaussian_band(std::int64_t n) {
+  const at::Tensor x = at::arange(n, at::kDouble).unsqueeze(0) -
+                       at::arange(n - kWindow + 1, at::kDouble).unsqueeze(1) - kWindow / 2;
+  const at::Tensor weights =
+      (x * x / (-2 * kSigma * kSigma)).exp().masked_fill(x.abs().gt(kWindow / 2), 0);
+  return weights / weights.sum(1, /*keepdim=*/true);
 }
 
 void check_same_shape(const at::Tensor& got, const at::Tensor& want) {
@@ -43,13 +47,13 @@ double ssim(const at::Tensor& got, const at::Tensor& want) {
                 "[monarch_evaluation] SSIM takes frames [T, C, H, W] of at least ", kWindow, "x",
                 kWindow, " pixels; got ", shape_string(got.sizes()));
   constexpr double kC1 = 0.01 * 0.01, kC2 = 0.03 * 0.03;
-  const at::Tensor window = gaussian_window();
+  const at::Tensor vertical = gaussian_band(got.size(2));
+  const at::Tensor horizontal = gaussian_band(got.size(3)).t();
   const auto mean = [&](const at::Tensor& x) {
-    return at::conv2d(at::conv2d(x, window.view({1, 1, kWindow, 1})),
-                      window.view({1, 1, 1, kWindow}));
+    return at::matmul(vertical, at::matmul(x, horizontal));
   };
-  const at::Tensor a = got.to(at::kDouble).flatten(0, 1).unsqueeze(1);  // [T*C, 1, H, W]
-  const at::Tensor b = want.to(at::kDouble).flatten(0, 1).unsqueeze(1);
+  const at::Tensor a = got.to(at::kDouble).flatten(0, 1);  // [T*C, H, W]
+  const at::Tensor b = want.to(at::kDouble).flatten(0, 1);
   const at::Tensor mean_a = mean(a), mean_b = mean(b);
   const at::Tensor variance_a = mean(a * a) - mean_a * mean_a;
   const at::Tensor variance_b = mean(b * b) - mean_b * mean_b;
