@@ -35,8 +35,9 @@ void run(const TrainRecipeArguments& a, const parallel::Launch& launch,
   const training::ProcessTeam team(
       group, {.sharding = config.sharding,
               .local_size = launch.local_size,
+              .sequence = config.sequence_parallel_size,
               .compute = config.mixed_precision ? at::kBFloat16 : at::kFloat});
-  const bool leads = team.rank() == 0;
+  const bool leads = team.leads();
   if (!a.wandb_name.empty()) config.name = a.wandb_name;
   if (a.iterations > 0) config.num_training_iters = a.iterations;
   const std::string logdir = a.logdir.empty() ? "logs/" + config.name : a.logdir;

@@ -26,8 +26,13 @@ struct Projections {
   at::Tensor rope;            // [N, D/2]
   double eps = 1e-6;
 
-  at::Tensor rotated_q() const { return norm_rope(q, norm_q, rope, eps); }
-  at::Tensor rotated_k() const { return norm_rope(k, norm_k, rope, eps); }
+  at::Tensor rotated_q() const { return rotated(q, norm_q); }
+  at::Tensor rotated_k() const { return rotated(k, norm_k); }
+
+ private:
+  at::Tensor rotated(const at::Tensor& x, const at::Tensor& weight) const {
+    return weight.defined() || rope.defined() ? norm_rope(x, weight, rope, eps) : x;
+  }
 };
 
 // Normalises and rotates q and k; q is returned, k and v go to slots [B, N, H, D] of a KV cache in

@@ -55,7 +55,11 @@ class Communicator {
   at::Tensor reduce_scatter(const at::Tensor& tensor) {
     return start_reduce_scatter(tensor)->wait();
   }
-  // The same two while this rank goes on with other work.
+  // Pieces for every rank [Σ sent], sent[r] elements for rank r, one after the other; what the
+  // ranks have for this one, [Σ received].
+  virtual at::Tensor all_to_all(const at::Tensor& pieces, at::IntArrayRef sent,
+                                at::IntArrayRef received) = 0;
+  // Gathering and scattering while this rank goes on with other work.
   virtual std::unique_ptr<Pending> start_all_gather(const at::Tensor& piece) = 0;
   virtual std::unique_ptr<Pending> start_reduce_scatter(const at::Tensor& tensor) = 0;
   // Returns when all ranks have called it.

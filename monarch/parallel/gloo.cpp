@@ -152,6 +152,25 @@ class Gloo : public Communicator {
     if (!whole.is_same(tensor)) tensor.copy_(whole);
   }
 
+  at::Tensor all_to_all(const at::Tensor& pieces, at::IntArrayRef sent,
+                        at::IntArrayRef received) override {
+    const auto ranks = static_cast<size_t>(size());
+    MONARCH_CHECK(sent.size() == ranks && received.size() == ranks && pieces.dim() == 1 &&
+                      pieces.size(0) == c10::sum_integers(sent),
+                  "[monarch_parallel] all_to_all of ", size(), " ranks takes as many sizes and ",
+                  c10::sum_integers(sent), " elements in one dimension; got ",
+                  shape_string(pieces.sizes()));
+    const at::Tensor input = pieces.contiguous();
+    const at::Tensor all = at::empty({c10::sum_integers(received)}, pieces.options());
+    at::Tensor from = input.view(at::kByte), to = all.view(at::kByte);
+    std::vector<std::int64_t> bytes_sent = sent.vec(), bytes_received = received.vec();
+    for (std::vector<std::int64_t>* sizes : {&bytes_sent, &bytes_received})
+      for (std::int64_t& count : *sizes) count *= static_cast<std::int64_t>(pieces.element_size());
+    finish("all_to_all",
+           [&] { return group_->alltoall_base(to, from, bytes_received, bytes_sent); });
+    return all;
+  }
+
   std::unique_ptr<Pending> start_all_gather(const at::Tensor& piece) override {
     MONARCH_CHECK(piece.dim() == 1, "[monarch_parallel] all_gather takes pieces of one dimension");
     const at::Tensor input = piece.contiguous();

@@ -38,6 +38,8 @@ WanSystem::WanSystem(fs::path folder, WanSystemOptions options)
                      "; is the download complete?");
   transformer_config_ = models::WanConfig::from_json(
       model_.transformer_config, (folder_ / model_.transformer_config_file()).string());
+  transformer_config_.sequence = options_.sequence;
+  transformer_config_.validate();
   vae_config_ = models::VaeConfig::from_json(model_.vae_config);
   text_config_ = models::Umt5Config::from_json(model_.text_config);
   MONARCH_CHECK_CODE(text_config_.dim == transformer_config_.text_dim, kCorrupt,

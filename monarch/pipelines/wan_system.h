@@ -32,6 +32,9 @@ struct WanSystemOptions {
   // (models/wan/generator_checkpoint.h).
   std::filesystem::path generator_checkpoint = {};
   models::GeneratorWeights generator_weights = models::GeneratorWeights::kAveraged;
+  // Processes that make every video together, with this one; null: this one alone. What they ask
+  // of the transformer must be alike.
+  std::shared_ptr<parallel::Communicator> sequence = nullptr;
 };
 
 // Not thread-safe while loading; what it returns is const and shared.

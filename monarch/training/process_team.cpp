@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "monarch/base/divisors.h"
 #include "monarch/base/error.h"
 
 namespace monarch::training {
@@ -10,13 +11,13 @@ namespace {
 // Gradients travel together: few messages, and little memory beside them.
 constexpr int64_t kBucket = int64_t{16} << 20;
 
-void average_bucket(parallel::Communicator& group, std::vector<at::Tensor>& gradients) {
+void sum_bucket(parallel::Communicator& group, std::vector<at::Tensor>& gradients, int64_t shares) {
   if (gradients.empty()) return;
   std::vector<at::Tensor> flat;
   for (const at::Tensor& gradient : gradients) flat.push_back(gradient.flatten());
   at::Tensor bucket = at::cat(flat);
   group.all_reduce(bucket);
-  bucket.div_(static_cast<double>(group.size()));
+  bucket.div_(static_cast<double>(shares));
   int64_t at = 0;
   for (at::Tensor& gradient : gradients) {
     gradient.copy_(bucket.narrow(0, at, gradient.numel()).view(gradient.sizes()));
@@ -37,20 +38,33 @@ ShardingStrategy sharding_strategy(const std::string& name, const std::string& k
 }
 
 ProcessTeam::ProcessTeam(parallel::Communicator& group, const TeamOptions& options)
-    : group_(group) {
-  if (options.sharding == ShardingStrategy::kNone || size() == 1) return;
+    : group_(group), sequence_size_(options.sequence) {
+  check_divides("[monarch_training] ", "the number of processes", group_.size(),
+                "sequence_parallel_size", sequence_size_);
+  if (sequence_size_ > 1) {
+    std::vector<int64_t> together;
+    for (int64_t i = 0; i < sequence_size_; ++i) together.push_back(rank() * sequence_size_ + i);
+    sequence_ = group_.part(together, str_cat("sequence ", rank()));
+  }
+  if (options.sharding != ShardingStrategy::kNone && group_.size() > 1) shard(options);
+}
+
+void ProcessTeam::shard(const TeamOptions& options) {
+  const int64_t size = group_.size();
   sharding_ = {.keep_layers = options.sharding == ShardingStrategy::kHybridZero2,
-               .compute = options.compute};
-  if (options.sharding == ShardingStrategy::kFull || options.local_size == size()) {
+               .compute = options.compute,
+               .sequence = sequence_size_};
+  if (options.sharding == ShardingStrategy::kFull || options.local_size == size) {
     sharding_.shard = &group_;
     return;
   }
-  MONARCH_CHECK(options.local_size >= 1 && size() % options.local_size == 0, "[monarch_training] ",
-                size(), " processes do not split into nodes of ", options.local_size,
+  MONARCH_CHECK(options.local_size >= 1 && size % options.local_size == 0, "[monarch_training] ",
+                size, " processes do not split into nodes of ", options.local_size,
                 "; start as many on every node, or set sharding_strategy to full");
   if (options.local_size == 1) return;  // nothing to share inside a node
-  const int64_t nodes = size() / options.local_size;
-  const int64_t node = rank() / options.local_size, place = rank() % options.local_size;
+  const int64_t nodes = size / options.local_size;
+  const int64_t node = group_.rank() / options.local_size;
+  const int64_t place = group_.rank() % options.local_size;
   std::vector<int64_t> inside, across;
   for (int64_t i = 0; i < options.local_size; ++i) inside.push_back(node * options.local_size + i);
   for (int64_t i = 0; i < nodes; ++i) across.push_back(i * options.local_size + place);
@@ -61,7 +75,7 @@ ProcessTeam::ProcessTeam(parallel::Communicator& group, const TeamOptions& optio
 }
 
 void ProcessTeam::average_gradients(const models::TensorMap& parameters) const {
-  if (size() == 1) return;
+  if (group_.size() == 1) return;
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> bucket;
   int64_t floats = 0;
@@ -70,10 +84,10 @@ void ProcessTeam::average_gradients(const models::TensorMap& parameters) const {
     bucket.push_back(parameter.grad());
     floats += parameter.numel();
     if (floats < kBucket) continue;
-    average_bucket(group_, bucket);
+    sum_bucket(group_, bucket, size());
     floats = 0;
   }
-  average_bucket(group_, bucket);
+  sum_bucket(group_, bucket, size());
 }
 
 int64_t ProcessTeam::agree(int64_t value) const {

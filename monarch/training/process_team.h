@@ -1,4 +1,5 @@
-// A team of processes, each with its own part of every batch.
+// A team of processes. Each has its own part of every batch, or shares it with those that make
+// videos together with it.
 #pragma once
 
 #include <memory>
@@ -23,25 +24,32 @@ ShardingStrategy sharding_strategy(const std::string& name, const std::string& k
 
 struct TeamOptions {
   ShardingStrategy sharding = ShardingStrategy::kNone;
-  int64_t local_size = 1;               // ranks of a node; consecutive ones
+  int64_t local_size = 1;               // processes of a node; consecutive ones
+  int64_t sequence = 1;                 // processes that make a video together; consecutive ones
   at::ScalarType compute = at::kFloat;  // type of sharded layers while they run
 };
 
 class ProcessTeam : public Team {
  public:
-  // `group` must outlive it. Throws if nodes are to be sharded and the ranks do not split into
-  // nodes.
+  // `group` must outlive it. Throws if the processes do not split into nodes that are to be
+  // sharded, or into those that make a video together.
   explicit ProcessTeam(parallel::Communicator& group, const TeamOptions& options = {});
 
-  int64_t rank() const override { return group_.rank(); }
-  int64_t size() const override { return group_.size(); }
+  int64_t rank() const override { return group_.rank() / sequence_size_; }
+  int64_t size() const override { return group_.size() / sequence_size_; }
+  bool leads() const override { return group_.rank() == 0; }
+  std::shared_ptr<parallel::Communicator> sequence() const override { return sequence_; }
   void average_gradients(const models::TensorMap& parameters) const override;
   const Sharding* sharding() const override { return sharding_.shard ? &sharding_ : nullptr; }
   int64_t agree(int64_t value) const override;
   bool any(bool value) const override;
 
  private:
+  void shard(const TeamOptions& options);
+
   parallel::Communicator& group_;
+  int64_t sequence_size_;
+  std::shared_ptr<parallel::Communicator> sequence_;
   std::unique_ptr<parallel::Communicator> node_, across_;
   Sharding sharding_;
 };

@@ -151,7 +151,7 @@ void ShardedParameters::collect_gradients() {
     at::Tensor& gradient = piece.mutable_grad();
     if (!gradient.defined()) gradient = at::zeros_like(piece);
     if (sharding_.replicas) sharding_.replicas->all_reduce(gradient);
-    gradient.div_(static_cast<double>(sharding_.shard->size() * copies));
+    gradient.div_(static_cast<double>(sharding_.shard->size() * copies / sharding_.sequence));
   }
 }
 

@@ -24,6 +24,7 @@ struct Sharding {
   parallel::Communicator* replicas = nullptr;  // ranks that hold the same piece of other copies
   bool keep_layers = false;                    // whole from their first use to the next update
   at::ScalarType compute = at::kFloat;         // type of whole layers
+  int64_t sequence = 1;                        // ranks whose gradients are parts of one sample's
 };
 
 class ShardedParameters : public models::LayerSource {
@@ -41,8 +42,8 @@ class ShardedParameters : public models::LayerSource {
   // This rank's pieces [n], by unit: what an optimizer updates.
   const models::TensorMap& pieces() const { return pieces_; }
 
-  // Ends backward passes: the pieces' gradients are the mean over all ranks of those of all passes.
-  // One that a rank does not have counts as zeros.
+  // Ends backward passes: the pieces' gradients are the mean over all samples of those of all
+  // passes. One that a rank does not have counts as zeros.
   void collect_gradients();
   // Σ over the pieces of a copy.
   double sum_over_pieces(double value) const;

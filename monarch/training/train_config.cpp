@@ -134,9 +134,10 @@ void check(const TrainConfig& config, const std::string& where) {
                 " has no data_path; name a file of prompts, or an LMDB of latents");
   MONARCH_CHECK(
       config.batch_size >= 1 && config.num_training_iters >= 1 && config.log_iters >= 1 &&
-          config.validate_iters >= 1,
+          config.validate_iters >= 1 && config.sequence_parallel_size >= 1,
       "[config] ", where,
-      ": batch_size, num_training_iters, log_iters and validate_iters must be at least 1");
+      ": batch_size, num_training_iters, log_iters, validate_iters and sequence_parallel_size must "
+      "be at least 1");
   MONARCH_CHECK(!config.distils || !config.denoising_step_list.empty(), "[config] ", where,
                 " has no denoising_step_list; for example [1000, 750, 500, 250]");
 }
@@ -183,6 +184,7 @@ TrainConfig train_config_from_json(const Json& merged, const std::string& where)
   std::string sharding;
   if (reader.read("sharding_strategy", sharding))
     config.sharding = sharding_strategy(sharding, where + ".sharding_strategy");
+  reader.read("sequence_parallel_size", config.sequence_parallel_size);
   reader.read("loss_limit", config.loss_limit);
   reader.read("validate_iters", config.validate_iters);
   reader.read("validate_first_n", config.validate_first_n);

@@ -47,8 +47,9 @@ struct TrainConfig {
   int64_t log_iters = 50;  // iterations between checkpoints
   bool mixed_precision = true;
   ShardingStrategy sharding = ShardingStrategy::kHybridFull;  // of several processes
-  bool offload_teacher = false;                               // its layers lie in the CPU's memory
-  bool offload_text_encoder = false;                          // it works there
+  int64_t sequence_parallel_size = 1;   // processes that make a video together
+  bool offload_teacher = false;         // its layers lie in the CPU's memory
+  bool offload_text_encoder = false;    // it works there
   bool gradient_checkpointing = false;  // layers are computed again in the backward pass
   double loss_limit = 1e4;              // a larger loss stops the run
   int64_t validate_iters = 100;

@@ -12,7 +12,7 @@ namespace {
 
 Progress start(IterativeRecipe& recipe, BatchSource& batches, const RunFolder& folder,
                const LoopOptions& options, const Team& team) {
-  const bool leads = team.rank() == 0;
+  const bool leads = team.leads();
   if (!options.resume) {
     MONARCH_CHECK(!options.save || folder.latest().empty(), "[monarch_training] ",
                   folder.path().string(), " already holds ", folder.latest().filename().string(),
@@ -77,7 +77,7 @@ class CountedBatches : public BatchSource {
 LoopResult run_loop(IterativeRecipe& recipe, BatchSource& batches, RunFolder& folder,
                     const LoopOptions& options, const Team& team) {
   Progress progress = start(recipe, batches, folder, options, team);
-  const bool leads = team.rank() == 0;
+  const bool leads = team.leads();
   LoopResult result{.step = progress.step, .last = {}};
   const double seconds_before = progress.seconds;
   const int64_t first = progress.step;

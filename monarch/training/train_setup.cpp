@@ -57,7 +57,8 @@ TrainSetup::TrainSetup(const TrainConfig& config, at::Device device, const Team&
       system_(std::make_unique<pipelines::WanSystem>(
           model_folder(config.model_name),
           pipelines::WanSystemOptions{.dtype = config.mixed_precision ? at::kBFloat16 : at::kFloat,
-                                      .device = device})),
+                                      .device = device,
+                                      .sequence = team.sequence()})),
       generator_config_(system_->transformer_config()) {
   generator_config_.monarch = config.monarch;
   generator_config_.vmonarch.reset();
@@ -106,6 +107,8 @@ std::unique_ptr<IterativeRecipe> TrainSetup::make_diffusion() {
 std::unique_ptr<IterativeRecipe> TrainSetup::make_distillation() {
   Transformer critic = open_transformer(config_.fake_name);
   critic.config.recompute_layers = config_.gradient_checkpointing;
+  critic.config.sequence = team_.sequence();
+  critic.config.validate();
   const std::string negative[] = {config_.negative_prompt};
   DistillationRecipe::Networks networks{
       .generator_config = generator_config_,
@@ -124,7 +127,9 @@ std::unique_ptr<IterativeRecipe> TrainSetup::make_distillation() {
 }
 
 std::shared_ptr<const models::WanDit> TrainSetup::load_teacher() const {
-  const Transformer teacher = open_transformer(config_.real_name);
+  Transformer teacher = open_transformer(config_.real_name);
+  teacher.config.sequence = team_.sequence();
+  teacher.config.validate();
   const bool sharded = team_.sharding() != nullptr;
   const at::Device device =
       config_.offload_teacher && !sharded ? at::Device(at::kCPU) : latent_options_.device();

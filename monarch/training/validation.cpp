@@ -74,7 +74,8 @@ void Validation::make_videos(const models::TensorMap& generator, const fs::path&
 }
 
 at::Tensor Validation::sample(const models::TensorMap& generator, const at::Tensor& context) {
-  const models::WanConfig& model_config = setup_.generator_config();
+  models::WanConfig model_config = setup_.generator_config();
+  model_config.sequence = nullptr;  // the first process makes them alone
   const SimulationOptions& simulation = config_.distillation.simulation;
   const double shift = config_.diffusion.timestep_shift;
   const sampling::FlowMatchSchedule schedule(sampling::FlowMatchConfig::self_forcing(shift));

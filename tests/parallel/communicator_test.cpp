@@ -27,6 +27,7 @@ TEST(Communicator, OneProcessIsAGroupOfOne) {
   alone->broadcast(x, 0);
   alone->barrier();
   EXPECT_TRUE(at::equal(alone->all_gather(x), x));
+  EXPECT_TRUE(at::equal(alone->all_to_all(x, {4}, {4}), x));
   EXPECT_TRUE(at::equal(alone->reduce_scatter(x), x));
 }
 
@@ -53,6 +54,19 @@ TEST(Communicator, CollectivesOfSeveralProcesses) {
                 total + total + total + "| 1 1 1 1 | " + all + "| " + piece);
     }
   }
+}
+
+// Rank r sends r + 1 times its number to rank 0, none to rank 1, two to rank 2.
+TEST(Communicator, AllToAllOfPiecesOfAnySize) {
+  const auto ended = in_processes(3, [](Communicator& group) {
+    const std::int64_t rank = group.rank();
+    const at::Tensor pieces = at::full({rank + 3}, rank, at::kBFloat16);
+    const std::vector<std::int64_t> received[] = {{1, 2, 3}, {0, 0, 0}, {2, 2, 2}};
+    return text_of(group.all_to_all(pieces, {rank + 1, 0, 2}, received[rank]));
+  });
+  EXPECT_EQ(ended[0].message, "0 1 1 2 2 2 ");
+  EXPECT_EQ(ended[1].message, "");
+  EXPECT_EQ(ended[2].message, "0 0 1 1 2 2 ");
 }
 
 // Two under way at once, one of bfloat16, in the order they were started.

@@ -1,10 +1,9 @@
-// Parameters in pieces over processes: the same training as in one. Part of a program that forks
-// before it has threads.
+// Parameters in pieces over processes, and videos that processes make together: the same training
+// as in one. Part of a program that forks before it has threads.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 
 #include "monarch/base/error.h"
@@ -14,11 +13,9 @@
 #include "monarch/training/checkpoint.h"
 #include "monarch/training/offloaded_layers.h"
 #include "monarch/training/process_team.h"
-#include "monarch/training/recipes/diffusion.h"
-#include "monarch/training/recipes/distillation.h"
 #include "monarch/training/run_folder.h"
 #include "tests/parallel/processes.h"
-#include "tests/training/tiny_dit.h"
+#include "tests/training/team_recipes.h"
 
 namespace monarch::training {
 namespace {
@@ -27,123 +24,12 @@ namespace fs = std::filesystem;
 using parallel::Communicator;
 using parallel::test::Ended;
 using parallel::test::in_processes;
-
-constexpr int64_t kBatch = 4;  // samples of an update, over all ranks
-
-models::WanConfig tiny(int64_t layers) {
-  models::WanConfig config = test::tiny_dit();
-  config.num_layers = layers;
-  return config;
-}
-
-// Sample s of an update goes to rank s mod size.
-class Samples : public BatchSource {
- public:
-  explicit Samples(const Team& team, at::ScalarType type = at::kDouble)
-      : team_(team), type_(type) {}
-  Batch next() override {
-    sample_ = position_++ * team_.size() + team_.rank();
-    return {.context = random("context", {1, 4, 8}), .latents = random("latents", {1, 4, 4, 4, 4})};
-  }
-  int64_t position() const override { return position_; }
-  void seek(int64_t position) override { position_ = position; }
-
-  // A function of the present sample and `what`.
-  at::Tensor random(const std::string& what, at::IntArrayRef shape) const {
-    return at::randn(shape, generator(what), at::kDouble).to(type_);
-  }
-  at::Generator generator(const std::string& what) const {
-    return pipelines::seeded_generator(std::hash<std::string>()(what) % 100'000 * 1000 +
-                                       static_cast<std::uint64_t>(sample_));
-  }
-
- private:
-  const Team& team_;
-  at::ScalarType type_;
-  int64_t position_ = 0, sample_ = 0;
-};
-
-// What is drawn depends on the sample, not on the rank.
-class SampleDraws : public Draws {
- public:
-  explicit SampleDraws(const Samples& samples) : samples_(samples) {}
-  at::Tensor normal(const std::string& what, const pipelines::LatentShape& s,
-                    const at::TensorOptions& options) override {
-    return samples_.random(what, {s.batch, s.channels, s.frames, s.height, s.width}).to(options);
-  }
-  at::Tensor integers(const std::string& what, int64_t low, int64_t high,
-                      at::IntArrayRef shape) override {
-    return at::randint(low, high, shape, samples_.generator(what), at::kLong);
-  }
-  at::Tensor common_integers(const std::string& what, int64_t low, int64_t high,
-                             at::IntArrayRef shape) override {
-    return at::randint(low, high, shape, pipelines::seeded_generator(what.size()), at::kLong);
-  }
-
- private:
-  const Samples& samples_;
-};
-
-models::TensorMap weights(const models::WanConfig& config, std::uint64_t seed) {
-  models::TensorMap weights =
-      models::random_dit_weights(config, pipelines::seeded_generator(seed), at::kDouble);
-  weights.at("head.head.weight").normal_(0, 0.1, pipelines::seeded_generator(seed + 1));
-  return weights;
-}
-
-// A large epsilon: Adam would turn a gradient's rounding into a whole step.
-UpdateOptions updates() {
-  UpdateOptions options{.lr = 1e-2, .max_grad_norm = 0.5};
-  options.adamw = {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-2, .decay_vectors = true};
-  options.adamw.weight_decay = 0.1;
-  return options;
-}
-
-std::unique_ptr<IterativeRecipe> diffusion(const Team& team) {
-  return std::make_unique<DiffusionRecipe>(
-      tiny(3), /*causal=*/true, weights(tiny(3), 3),
-      DiffusionOptions{.levels = {.by_chunk = true, .num_frame_per_block = 2},
-                       .update = updates(),
-                       .ema = {.decay = 0.9, .start_step = 2},
-                       .accumulation = kBatch / team.size()},
-      team);
-}
-
-std::unique_ptr<IterativeRecipe> distillation(const Team& team) {
-  models::WanConfig generator = tiny(2);
-  generator.monarch = {.enable = true, .num_iters = 1};
-  models::TensorMap teacher_weights = weights(tiny(3), 9);
-  std::shared_ptr<ShardedParameters> pieces;
-  if (team.sharding() != nullptr) {
-    pieces = std::make_shared<ShardedParameters>(teacher_weights, *team.sharding(), false);
-    teacher_weights = pieces->outside();
-  }
-  DistillationOptions options;
-  options.channels = options.height = options.width = 4;
-  options.simulation = {.timesteps = {1000, 500},
-                        .num_frame_per_block = 2,
-                        .loss_frames = 4,
-                        .num_training_frames = 4};
-  options.generator_every = 1;
-  options.generator = options.critic = updates();
-  options.ema = {.decay = 0.9, .start_step = 1};
-  options.accumulation = kBatch / team.size();
-  return std::make_unique<DistillationRecipe>(
-      DistillationRecipe::Networks{
-          .generator_config = generator,
-          .causal = true,
-          .generator = weights(generator, 3),
-          .cache_gradient = models::CacheGradient::kStraightThrough,
-          .critic_config = tiny(2),
-          .critic = weights(tiny(2), 5),
-          .teacher =
-              score_model(std::make_shared<const models::WanDit>(tiny(3), teacher_weights, pieces),
-                          std::make_shared<const sampling::FlowMatchSchedule>(
-                              sampling::FlowMatchConfig::self_forcing(8.0))),
-          .negative_context = at::ones({1, 4, 8}, at::kDouble),
-          .latent_options = at::kDouble},
-      options, team);
-}
+using test::diffusion;
+using test::SampleDraws;
+using test::Samples;
+using test::tiny;
+using test::updates;
+using test::weights;
 
 using MakeRecipe = std::unique_ptr<IterativeRecipe> (*)(const Team&);
 
@@ -151,6 +37,11 @@ struct Processes {
   int size = 1;
   ShardingStrategy sharding = ShardingStrategy::kNone;
   int64_t node = 1;
+  int64_t sequence = 1;
+
+  TeamOptions options() const {
+    return {.sharding = sharding, .local_size = node, .sequence = sequence, .compute = at::kDouble};
+  }
 };
 
 class ShardingTest : public ::testing::TestWithParam<MakeRecipe> {
@@ -168,9 +59,7 @@ class ShardingTest : public ::testing::TestWithParam<MakeRecipe> {
     fs::remove(file);
     const auto ended = in_processes(processes.size, [&](Communicator& group) -> std::string {
       const at::AutoGradMode gradients(true);
-      const ProcessTeam team(
-          group,
-          {.sharding = processes.sharding, .local_size = processes.node, .compute = at::kDouble});
+      const ProcessTeam team(group, processes.options());
       const auto recipe = GetParam()(team);
       Samples samples(team);
       SampleDraws draws(samples);
@@ -182,7 +71,7 @@ class ShardingTest : public ::testing::TestWithParam<MakeRecipe> {
         group.all_reduce(mean);
         state["metric." + name] = mean;
       }
-      if (team.rank() == 0) save_tensors(file, state);
+      if (team.leads()) save_tensors(file, state);
       return "done";
     });
     for (const Ended& one : ended) EXPECT_EQ(one.message, "done");
@@ -206,9 +95,13 @@ TEST_P(ShardingTest, TrainsAsOneProcessDoes) {
   for (const Processes& processes :
        {Processes{2, ShardingStrategy::kFull}, Processes{4, ShardingStrategy::kFull},
         Processes{4, ShardingStrategy::kHybridFull, 2},
-        Processes{4, ShardingStrategy::kHybridZero2, 2}, Processes{2, ShardingStrategy::kNone}}) {
+        Processes{4, ShardingStrategy::kHybridZero2, 2}, Processes{2, ShardingStrategy::kNone},
+        Processes{2, ShardingStrategy::kNone, 1, 2}, Processes{4, ShardingStrategy::kNone, 1, 2},
+        Processes{2, ShardingStrategy::kFull, 2, 2},
+        Processes{4, ShardingStrategy::kHybridFull, 2, 2}}) {
     SCOPED_TRACE(str_cat(processes.size, " processes, strategy ",
-                         static_cast<int>(processes.sharding), ", nodes of ", processes.node));
+                         static_cast<int>(processes.sharding), ", nodes of ", processes.node,
+                         ", videos of ", processes.sequence));
     expect_close(trained(processes), alone);
   }
 }
@@ -221,9 +114,7 @@ TEST_P(ShardingTest, StateFitsAnyNumberOfProcesses) {
        {Processes{2, ShardingStrategy::kFull}, Processes{4, ShardingStrategy::kHybridFull, 2}}) {
     in_processes(processes.size, [&](Communicator& group) -> std::string {
       const at::AutoGradMode gradients(true);
-      const ProcessTeam team(
-          group,
-          {.sharding = processes.sharding, .local_size = processes.node, .compute = at::kDouble});
+      const ProcessTeam team(group, processes.options());
       const auto recipe = GetParam()(team);
       recipe->load_state(saved);
       const models::TensorMap state = recipe->state();
@@ -239,7 +130,8 @@ TEST_P(ShardingTest, StateFitsAnyNumberOfProcesses) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Training, ShardingTest, ::testing::Values(&diffusion, &distillation),
+INSTANTIATE_TEST_SUITE_P(Training, ShardingTest,
+                         ::testing::Values(&test::diffusion, &test::distillation),
                          [](const auto& info) { return info.index == 0 ? "diffusion" : "dmd"; });
 
 // Layers in bfloat16 over float32 pieces, against whole float32 weights that layers convert.
@@ -358,6 +250,30 @@ TEST(ProcessTeam, SaysThatRanksDoNotSplitIntoNodes) {
     EXPECT_NE(one.message.find("3 processes do not split into nodes of 2; start as many on every"),
               std::string::npos)
         << one.message;
+}
+
+TEST(ProcessTeam, SaysThatRanksDoNotMakeVideosTogether) {
+  const auto ended = in_processes(3, [](Communicator& group) -> std::string {
+    ProcessTeam(group, {.sequence = 2});
+    return "split";
+  });
+  for (const Ended& one : ended) {
+    EXPECT_EQ(one.message,
+              "[monarch_training] the number of processes 3 is not divisible by "
+              "sequence_parallel_size 2; use 1 or 3");
+  }
+}
+
+TEST(ProcessTeam, ThoseThatMakeAVideoTogetherHaveOneRank) {
+  const auto ended = in_processes(4, [](Communicator& group) {
+    const ProcessTeam team(group, {.sequence = 2});
+    return str_cat(team.rank(), " of ", team.size(), team.leads() ? ", leads, " : ", ",
+                   team.sequence()->rank(), " of ", team.sequence()->size());
+  });
+  EXPECT_EQ(ended[0].message, "0 of 2, leads, 0 of 2");
+  EXPECT_EQ(ended[1].message, "0 of 2, 1 of 2");
+  EXPECT_EQ(ended[2].message, "1 of 2, 0 of 2");
+  EXPECT_EQ(ended[3].message, "1 of 2, 1 of 2");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "monarch/models/wan/dit_body.h"
 #include "monarch/models/wan/embeddings.h"
 #include "monarch/models/wan/patchify.h"
+#include "monarch/models/wan/sequence.h"
 #include "monarch/models/wan/tensors.h"
 
 namespace monarch::models {
@@ -45,7 +46,7 @@ struct CachedCall {
 at::Tensor attend_blocks(const Qkv& all, const CachedCall& call, size_t layer) {
   const ops::Grid& grid = call.grid;
   const ops::Grid seen_grid{all.k.size(1) / grid.frame_tokens(), grid.height, grid.width};
-  return attend_heads(all, head_groups(call.config, static_cast<int64_t>(layer), call.position),
+  return attend_heads(all, own_head_groups(call.config, static_cast<int64_t>(layer), call.position),
                       [&](const Qkv& qkv, const HeadAttention& attention) {
                         // Dense attention does not ask for an order of keys.
                         if (attention.kind == AttentionKind::kDense)
@@ -148,7 +149,7 @@ at::Tensor CausalWanDit::forward_train(const DitInput& input) const {
                            size_t layer, const ops::Projections& projections) {
                          return block_causal_attention(
                              rotated(projections),
-                             head_groups(config, static_cast<int64_t>(layer), {.step = step}),
+                             own_head_groups(config, static_cast<int64_t>(layer), {.step = step}),
                              config, grid, runs);
                        }});
 }

@@ -1,6 +1,7 @@
 #include "monarch/models/wan/config.h"
 
 #include "monarch/base/error.h"
+#include "monarch/models/wan/sequence.h"
 
 namespace monarch::models {
 namespace {
@@ -98,6 +99,7 @@ void WanConfig::validate() const {
                 local_attn_size);
   MONARCH_CHECK(sink_size >= 0, "[monarch_models] sink_size is negative: ", sink_size);
   validate_rules(*this);
+  own_heads(*this);
 }
 
 }  // namespace monarch::models

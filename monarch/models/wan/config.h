@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,10 @@
 #include "monarch/base/options_reader.h"
 #include "monarch/models/wan/attention_rules.h"
 #include "monarch/ops/monarch_options.h"
+
+namespace monarch::parallel {
+class Communicator;
+}
 
 namespace monarch::models {
 
@@ -53,6 +58,9 @@ struct WanConfig {
   // Activation checkpointing: passes that record gradients keep a layer's inputs alone and compute
   // it again in the backward pass. Not a key of config.json.
   bool recompute_layers = false;
+  // Processes that make every video together (monarch/models/wan/sequence.h); null: this one alone.
+  // Passes are collective then, and not thread-safe. Not a key of config.json.
+  std::shared_ptr<parallel::Communicator> sequence;
 
   int64_t head_dim() const { return dim / num_heads; }
   bool image_to_video() const { return model_type == "i2v"; }

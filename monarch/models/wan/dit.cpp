@@ -4,6 +4,7 @@
 
 #include "monarch/models/wan/dit_body.h"
 #include "monarch/models/wan/patchify.h"
+#include "monarch/models/wan/sequence.h"
 
 namespace monarch::models {
 
@@ -28,7 +29,7 @@ at::Tensor WanDit::forward(const DitInput& input) const {
                            size_t layer, const ops::Projections& projections) {
                          return bidirectional_attention(
                              rotated(projections),
-                             head_groups(config, static_cast<int64_t>(layer), {.step = step}),
+                             own_head_groups(config, static_cast<int64_t>(layer), {.step = step}),
                              grid);
                        }});
 }

@@ -32,7 +32,8 @@ class WanDit {
          std::shared_ptr<LayerSource> source = nullptr);
 
   // The flow, [B, out_dim, F, H, W]. Differentiable in all inputs but t, and in all weights that
-  // require gradients. Const and thread-safe.
+  // require gradients. Const and thread-safe. With config.sequence the gradients of weights and
+  // context are parts, to be added up over its ranks.
   at::Tensor forward(const DitInput& input) const;
 
   const WanConfig& config() const { return config_; }

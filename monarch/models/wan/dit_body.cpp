@@ -9,6 +9,7 @@
 #include "monarch/models/wan/patchify.h"
 #include "monarch/models/wan/recompute.h"
 #include "monarch/models/wan/rope.h"
+#include "monarch/models/wan/sequence.h"
 #include "monarch/models/wan/tensors.h"
 
 namespace monarch::models {
@@ -43,13 +44,14 @@ struct LayerInputs {
 };
 
 at::Tensor recomputed_layer(const DitWeights& weights, const WanConfig& config,
-                            const BodyPass& pass, size_t index, const LayerInputs& given) {
+                            const BodyPass& pass, const Strips& strips, size_t index,
+                            const LayerInputs& given) {
   const std::shared_ptr<LayerSource> source = weights.source;
   const LayerMemory memory = pass.memory ? pass.memory(index) : LayerMemory{};
   std::vector<at::Tensor> inputs{given.tokens, given.e0, given.context};
   inputs.insert(inputs.end(), memory.past.begin(), memory.past.end());
   Recomputable part{.run = [source, kept = source ? LayerWeights{} : weights.layers[index], config,
-                            index, rope = given.rope, attend = pass.attend,
+                            index, rope = given.rope, strips, attend = pass.attend,
                             attend_past = memory.attend](const std::vector<at::Tensor>& operands) {
     const LayerWeights layer =
         source ? DitWeights::read_layer(config, source->take(index), index) : kept;
@@ -58,7 +60,9 @@ at::Tensor recomputed_layer(const DitWeights& weights, const WanConfig& config,
     const at::Tensor out = run_layer(
         layer, config, operands[0], operands[1], rope,
         cross_keys(layer.cross_attn, config, operands[2]), [&](const ops::Projections& p) {
-          return attend_past ? attend_past(p, past, fresh) : attend(index, p);
+          return strips.attend(p, [&](const ops::Projections& whole) {
+            return attend_past ? attend_past(whole, past, fresh) : attend(index, whole);
+          });
         });
     fresh.insert(fresh.begin(), out);
     return fresh;
@@ -106,10 +110,15 @@ at::Tensor embed_input_context(const DitWeights& weights, const WanConfig& confi
 }
 
 at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const BodyPass& pass) {
-  const ops::Grid grid = token_grid(pass.x, config.patch_size);
+  const ops::Grid video = token_grid(pass.x, config.patch_size);
+  const Strips strips(config, video);
+  MONARCH_CHECK(!config.sequence || video.frames % pass.t.size(1) == 0,
+                "[monarch_models] with sequence parallelism a timestep is for whole frames; got ",
+                pass.t.size(1), " timesteps for ", video.frames, " frames");
   const TimeEmbedding time = embed_time(weights, config, pass.t, pass.x.scalar_type());
-  const at::Tensor rope = rope_table(grid, pass.start_frame, config.head_dim(), pass.x.device());
-  at::Tensor tokens = patch_embed(pass.x, weights.patch_embedding.weight,
+  const at::Tensor rope =
+      strips.cut_rope(rope_table(video, pass.start_frame, config.head_dim(), pass.x.device()));
+  at::Tensor tokens = patch_embed(strips.cut(pass.x), weights.patch_embedding.weight,
                                   weights.patch_embedding.bias, config.patch_size);
   // Layers that come and go cannot be kept for the backward pass.
   const bool recompute = (config.recompute_layers || weights.source) &&
@@ -117,16 +126,22 @@ at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const Bo
   ContextKeys keys(config, pass);
   for (size_t i = 0; i < static_cast<size_t>(config.num_layers); ++i) {
     if (recompute) {
-      tokens = recomputed_layer(weights, config, pass, i, {tokens, time.e0, keys.context(), rope});
+      tokens = recomputed_layer(weights, config, pass, strips, i,
+                                {tokens, time.e0, keys.context(), rope});
       continue;
     }
     const LayerWeights layer = weights.source
                                    ? DitWeights::read_layer(config, weights.source->take(i), i)
                                    : weights.layers[i];
     tokens = run_layer(layer, config, tokens, time.e0, rope, keys.of(i, layer.cross_attn),
-                       [&](const ops::Projections& p) { return pass.attend(i, p); });
+                       [&](const ops::Projections& p) {
+                         return strips.attend(p, [&](const ops::Projections& whole) {
+                           return pass.attend(i, whole);
+                         });
+                       });
   }
-  return unpatchify(run_head(weights, config, tokens, time.e), grid, config.patch_size);
+  return strips.join(
+      unpatchify(run_head(weights, config, tokens, time.e), strips.grid(), config.patch_size));
 }
 
 }  // namespace monarch::models

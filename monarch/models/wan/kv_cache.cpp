@@ -3,6 +3,7 @@
 #include "monarch/base/error.h"
 #include "monarch/models/wan/attention_rules.h"
 #include "monarch/models/wan/rope.h"
+#include "monarch/models/wan/sequence.h"
 #include "monarch/ops/attention.h"
 
 namespace monarch::models {
@@ -27,7 +28,7 @@ DitCache::DitCache(const WanConfig& config, int64_t batch, int64_t tokens,
   MONARCH_CHECK(batch >= 1 && tokens >= 1, "[monarch_models] a KV cache needs a batch and tokens; ",
                 "got ", batch, " and ", tokens);
   for (Layer& layer : layers_) {
-    const std::vector<int64_t> shape{batch, tokens, config.num_heads, config.head_dim()};
+    const std::vector<int64_t> shape{batch, tokens, own_heads(config).count, config.head_dim()};
     layer.buffers = {at::zeros(shape, options), at::zeros(shape, options)};
   }
 }

@@ -43,7 +43,7 @@ struct KeysValues {
 class DitCache {
  public:
   // Room for `tokens` tokens in each layer, zeros; `options` gives type and device, which must be
-  // those of the passes.
+  // those of the passes. With config.sequence it holds this rank's heads.
   DitCache(const WanConfig& config, int64_t batch, int64_t tokens, at::TensorOptions options);
   DitCache(DitCache&&) = default;
   DitCache& operator=(DitCache&&) = default;
