@@ -29,7 +29,7 @@ class Stream {
     const at::NoGradGuard no_grad;
     const std::vector<std::string> prompts = {o.prompt};
     context_ = system.encode_text(prompts);
-    flow_ = pipelines::bind_cache(*model_, context_, cache_, settings_.rollout.timesteps);
+    flow_ = pipelines::bind_cache(*model_, context_, cache_);
     LatentShape shape = settings_.shape;
     shape.frames = start_;
     if (start_ > 0) {
@@ -44,7 +44,7 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  void pass() const { flow_(noise_, sampling::uniform_timestep(noise_, 500), start_); }
+  void pass() const { flow_(noise_, sampling::uniform_timestep(noise_, 500), start_, 0); }
   at::Tensor denoise() {
     return pipelines::roll_chunk(flow_, schedule_, noise_, start_, settings_.rollout,
                                  pipelines::noise_source(generator_));
@@ -63,9 +63,8 @@ class Stream {
       std::tie(shape.frames, shape.height, shape.width) =
           std::tuple(x.size(2), x.size(3), x.size(4));
       models::DitCache cache = new_cache(shape, x.options());
-      return pipelines::bind_cache(*model_, context_.to(x.scalar_type()), cache,
-                                   settings_.rollout.timesteps)(
-          x, sampling::uniform_timestep(x, 500), 0);
+      return pipelines::bind_cache(*model_, context_.to(x.scalar_type()), cache)(
+          x, sampling::uniform_timestep(x, 500), 0, 0);
     };
     return relative_error(first_chunk(small), first_chunk(small.to(at::kDouble)));
   }

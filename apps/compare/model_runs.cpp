@@ -119,7 +119,8 @@ std::vector<evaluation::AttentionHead> ComparedModel::capture(
       });
   std::int64_t pass = 0, captured = 0;
   const auto bound = [&](const at::Tensor& given, const evaluation::LayerAttention& attention) {
-    return [&model, given, attention](const at::Tensor& x_t, const at::Tensor& t) {
+    return [&model, given, attention](const at::Tensor& x_t, const at::Tensor& t,
+                                      std::int64_t /*step*/) {
       return evaluation::flow_with_attention(*model, {.x = x_t, .t = t, .context = given},
                                              attention);
     };
@@ -127,14 +128,14 @@ std::vector<evaluation::AttentionHead> ComparedModel::capture(
   const sampling::Denoiser plain = bound(context, dense), watched = bound(context, capturing);
   denoise(
       seed,
-      [&](const at::Tensor& x_t, const at::Tensor& t) {
+      [&](const at::Tensor& x_t, const at::Tensor& t, std::int64_t step) {
         // In the middle of each of `wanted` equal parts of the run.
         const bool now = captured < wanted && pass++ >= (2 * captured + 1) * passes / (2 * wanted);
-        if (!now) return plain(x_t, t);
+        if (!now) return plain(x_t, t, step);
         ++captured;
         captured_timesteps.push_back(t.flatten()[0].item<double>());
         const std::size_t before = heads.size();
-        const at::Tensor flow = watched(x_t, t);
+        const at::Tensor flow = watched(x_t, t, step);
         for (std::size_t i = before; i < heads.size(); ++i)
           heads[i].timestep = captured_timesteps.back();
         return flow;
@@ -150,9 +151,9 @@ at::Tensor ComparedModel::video(const std::string& prompt, std::uint64_t seed,
   const auto model = system_.transformer(pipelines::run_config(system_, options_));
   const auto [context, negative] = contexts(prompt);
   const auto bound = [&](const at::Tensor& given) {
-    return [&, given, step = std::int64_t{0}](const at::Tensor& x_t, const at::Tensor& t) mutable {
+    return [&, given](const at::Tensor& x_t, const at::Tensor& t, std::int64_t step) {
       return evaluation::flow_with_attention(*model, {.x = x_t, .t = t, .context = given},
-                                             step++ < dense_steps ? dense : attention);
+                                             step < dense_steps ? dense : attention);
     };
   };
   const at::Tensor latents = denoise(seed, bound(context), bound(negative));

@@ -102,8 +102,8 @@ ParityOutput run_self_forcing_inference(const ParityInput& in) {
   const at::Tensor initial =
       in.has("input.initial_latent") ? latents(in, "initial_latent") : at::Tensor();
   const at::Tensor all = swap_frames_and_channels(pipelines::roll_out(
-      [&](const at::Tensor& x, const at::Tensor& t, int64_t start_frame) {
-        const at::Tensor v = flow(x, t, start_frame);
+      [&](const at::Tensor& x, const at::Tensor& t, int64_t start_frame, int64_t step) {
+        const at::Tensor v = flow(x, t, start_frame, step);
         recorder.clean(v, x, t, schedule);
         return v;
       },
@@ -130,8 +130,8 @@ ParityOutput run_bidirectional_inference(const ParityInput& in) {
   CallRecorder recorder{out};
   const sampling::Denoiser flow = pipelines::bind_context(model, in.input("context"));
   const at::Tensor result = pipelines::sample_distilled(
-      [&](const at::Tensor& x, const at::Tensor& t) {
-        const at::Tensor v = flow(x, t);
+      [&](const at::Tensor& x, const at::Tensor& t, int64_t step) {
+        const at::Tensor v = flow(x, t, step);
         recorder.clean(v, x, t.unsqueeze(1).expand({-1, x.size(2)}), schedule);
         return v;
       },
@@ -145,8 +145,9 @@ ParityOutput run_bidirectional_diffusion_inference(const ParityInput& in) {
   ParityOutput out;
   CallRecorder recorder{out};
   const auto record = [&](sampling::Denoiser flow) -> sampling::Denoiser {
-    return [&recorder, flow = std::move(flow)](const at::Tensor& x, const at::Tensor& t) {
-      const at::Tensor v = flow(x, t);
+    return [&recorder, flow = std::move(flow)](const at::Tensor& x, const at::Tensor& t,
+                                               int64_t step) {
+      const at::Tensor v = flow(x, t, step);
       recorder.flow(v);
       return v;
     };
@@ -172,8 +173,8 @@ ParityOutput run_causal_diffusion_inference(const ParityInput& in) {
   CallRecorder recorder{out};
   const auto record = [&](pipelines::ChunkFlow flow) -> pipelines::ChunkFlow {
     return [&recorder, flow = std::move(flow)](const at::Tensor& x, const at::Tensor& t,
-                                               int64_t start_frame) {
-      const at::Tensor v = flow(x, t, start_frame);
+                                               int64_t start_frame, int64_t step) {
+      const at::Tensor v = flow(x, t, start_frame, step);
       recorder.flow(v);
       return v;
     };

@@ -108,8 +108,8 @@ ParityOutput run_backward_simulation(const ParityInput& in) {
                          : models::CacheGradient::kStraightThrough;
     const pipelines::ChunkFlow flow = pipelines::bind_cache(model, context, cache);
     simulation = training::simulate_causal(
-        [&](const at::Tensor& x, const at::Tensor& t, int64_t start_frame) {
-          const at::Tensor v = flow(x, t, start_frame);
+        [&](const at::Tensor& x, const at::Tensor& t, int64_t start_frame, int64_t step) {
+          const at::Tensor v = flow(x, t, start_frame, step);
           recorder.call(v, x, t, start_frame);
           return v;
         },

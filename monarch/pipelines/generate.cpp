@@ -109,25 +109,24 @@ class Run {
     const at::Tensor noise = draw_noise(generator_, batch_shape(), system_.tensor_options());
     {
       const auto model = system_.transformer(run_config(system_, options_));
-      const std::vector<float> steps = step_timesteps(mode);
-      const sampling::Denoiser unchecked = bind_context(*model, context_, steps);
-      const sampling::Denoiser conditional = [&](const at::Tensor& x_t, const at::Tensor& t) {
-        at::Tensor flow = unchecked(x_t, t);
+      const sampling::Denoiser unchecked = bind_context(*model, context_);
+      const sampling::Denoiser conditional = [&](const at::Tensor& x_t, const at::Tensor& t,
+                                                 std::int64_t step) {
+        at::Tensor flow = unchecked(x_t, t, step);
         check_finite(flow, "the transformer's output");
         return flow;
       };
       if (mode == GenerationMode::kDiffusion) {
         const sampling::Denoiser flow =
             negative_context_.defined()
-                ? sampling::with_guidance(conditional,
-                                          bind_context(*model, negative_context_, steps),
+                ? sampling::with_guidance(conditional, bind_context(*model, negative_context_),
                                           options_.guidance_scale)
                 : conditional;
         result_.latents = sample_diffusion(flow, noise, solver_options(options_), control_);
       } else {
         const sampling::FlowMatchSchedule schedule(
             sampling::FlowMatchConfig::self_forcing(options_.timestep_shift));
-        result_.latents = sample_distilled(conditional, noise, steps, schedule,
+        result_.latents = sample_distilled(conditional, noise, few_timesteps(schedule), schedule,
                                            noise_source(generator_), control_);
       }
     }
@@ -136,16 +135,9 @@ class Run {
     decode_all();
   }
 
-  // Of the denoising steps, descending.
-  std::vector<float> step_timesteps(GenerationMode mode) const {
-    if (mode == GenerationMode::kFewStep) {
-      const sampling::FlowMatchSchedule schedule(
-          sampling::FlowMatchConfig::self_forcing(options_.timestep_shift));
-      return sampling::denoising_timesteps(schedule, options_.denoising_step_list,
-                                           options_.warp_denoising_step, /*drop_final_zero=*/true);
-    }
-    const auto solver = sampling::make_solver(solver_options(options_));
-    return {solver->timesteps().begin(), solver->timesteps().end()};
+  std::vector<float> few_timesteps(const sampling::FlowMatchSchedule& schedule) const {
+    return sampling::denoising_timesteps(schedule, options_.denoising_step_list,
+                                         options_.warp_denoising_step, /*drop_final_zero=*/true);
   }
 
   void decode_all() {
@@ -163,12 +155,11 @@ class Run {
     const auto model = system_.causal_transformer(config);
     const std::int64_t tokens = cache_frames(config, shape) * frame_tokens(config, shape);
     models::DitCache cache(config, shape.batch, tokens, system_.tensor_options());
-    const std::vector<float> steps = step_timesteps(GenerationMode::kCausalDiffusion);
     std::optional<models::DitCache> negative_cache;
     ChunkFlow unconditional;
     if (negative_context_.defined()) {
       negative_cache.emplace(config, shape.batch, tokens, system_.tensor_options());
-      unconditional = bind_cache(*model, negative_context_, *negative_cache, steps);
+      unconditional = bind_cache(*model, negative_context_, *negative_cache);
     }
     LatentShape fresh = shape;
     if (initial.defined()) fresh.frames -= initial.size(2);
@@ -180,7 +171,7 @@ class Run {
     }
     const Timer timer;
     result_.latents = sample_causal_diffusion(
-        bind_cache(*model, context_, cache, steps), unconditional, noise, initial,
+        bind_cache(*model, context_, cache), unconditional, noise, initial,
         {.solver = solver_options(options_),
          .guidance_scale = options_.guidance_scale,
          .num_frame_per_block = options_.num_frame_per_block,

@@ -1,20 +1,26 @@
 #include "monarch/pipelines/rollout.h"
 
-#include <utility>
+#include <algorithm>
 
 #include "monarch/base/error.h"
-#include "monarch/pipelines/denoising_step.h"
 
 namespace monarch::pipelines {
+namespace {
+
+// Of a pass that fills caches at this level.
+std::int64_t filling_step(const RolloutOptions& options, double level) {
+  const auto begun = std::count_if(options.timesteps.begin(), options.timesteps.end(),
+                                   [&](float start) { return start >= level; });
+  return std::max<std::int64_t>(begun - 1, 0);
+}
+
+}  // namespace
 
 ChunkFlow bind_cache(const models::CausalWanDit& model, const at::Tensor& context,
-                     models::DitCache& cache, std::vector<float> timesteps) {
-  return [&model, context, &cache, timesteps = std::move(timesteps)](
-             const at::Tensor& x_t, const at::Tensor& timestep, std::int64_t start_frame) {
-    return model.forward_cached({.x = x_t,
-                                 .t = timestep,
-                                 .context = context,
-                                 .step = denoising_step(model.config(), timesteps, timestep)},
+                     models::DitCache& cache) {
+  return [&model, context, &cache](const at::Tensor& x_t, const at::Tensor& timestep,
+                                   std::int64_t start_frame, std::int64_t step) {
+    return model.forward_cached({.x = x_t, .t = timestep, .context = context, .step = step},
                                 start_frame, cache);
   };
 }
@@ -55,7 +61,7 @@ at::Tensor roll_chunk(const ChunkFlow& flow, const sampling::FlowMatchSchedule& 
     {
       const at::AutoGradMode mode(k == exit && pass.gradient_at_exit);
       const at::Tensor t = timestep(k);
-      x0 = schedule.flow_to_x0(flow(x, t, start_frame), x, sampling::frame_timestep(t));
+      x0 = schedule.flow_to_x0(flow(x, t, start_frame, k), x, sampling::frame_timestep(t));
     }
     control.check();
     if (k < exit) {
@@ -68,7 +74,7 @@ at::Tensor roll_chunk(const ChunkFlow& flow, const sampling::FlowMatchSchedule& 
   const at::Tensor t = sampling::uniform_timestep(noise, static_cast<float>(options.context_noise));
   if (pass.noise_context)
     context = schedule.add_noise(context, draw(context), sampling::frame_timestep(t));
-  flow(context, t, start_frame);
+  flow(context, t, start_frame, filling_step(options, options.context_noise));
   return x0;
 }
 
@@ -80,7 +86,7 @@ void cache_latents(const ChunkFlow& flow, const at::Tensor& latents, const Rollo
   for (const std::int64_t length : chunk_lengths(latents.size(2), options.num_frame_per_block,
                                                  options.independent_first_frame)) {
     control.check();
-    flow(latents.narrow(2, frame, length), zero, frame);
+    flow(latents.narrow(2, frame, length), zero, frame, filling_step(options, 0));
     frame += length;
   }
 }

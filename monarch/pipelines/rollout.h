@@ -19,18 +19,18 @@
 namespace monarch::pipelines {
 
 // Flow of a chunk that starts at latent frame `start_frame`; reads and writes the caches it is
-// bound to. timestep is [B, f], or [B, 1] for all frames. Records gradients if the grad mode says
-// so.
+// bound to. timestep is [B, f], or [B, 1] for all frames. `step` is that of the chunk's denoising
+// steps, from 0; passes that fill caches count as the last one whose timestep is not below theirs.
+// Records gradients if the grad mode says so.
 using ChunkFlow = std::function<at::Tensor(const at::Tensor& x_t, const at::Tensor& timestep,
-                                           std::int64_t start_frame)>;
+                                           std::int64_t start_frame, std::int64_t step)>;
 
 // Receives a finished chunk and its first frame; false ends the generation with it.
 using ChunkReceiver = std::function<bool(const at::Tensor& latents, std::int64_t start_frame)>;
 
-// Model and cache must outlive the result. `timesteps` are those of a chunk's denoising steps,
-// descending; attention rules that choose by step need them.
+// Model and cache must outlive the result.
 ChunkFlow bind_cache(const models::CausalWanDit& model, const at::Tensor& context,
-                     models::DitCache& cache, std::vector<float> timesteps = {});
+                     models::DitCache& cache);
 
 // Frames of each chunk of `num_frames` frames: all num_frame_per_block, the first one alone with
 // `single_first`. Throws, saying what would fit, if they do not divide.

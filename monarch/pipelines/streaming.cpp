@@ -64,7 +64,7 @@ std::int64_t Streamer::next_length(const StreamState& state) const {
 }
 
 ChunkFlow Streamer::bind(StreamState& state) const {
-  return bind_cache(model_, state.context_, state.cache_, options_.rollout.timesteps);
+  return bind_cache(model_, state.context_, state.cache_);
 }
 
 void Streamer::remember(StreamState& state, const at::Tensor& latents) const {

@@ -1,20 +1,12 @@
 #include "monarch/pipelines/text_to_video.h"
 
-#include <utility>
-
 #include "monarch/base/error.h"
-#include "monarch/pipelines/denoising_step.h"
 
 namespace monarch::pipelines {
 
-sampling::Denoiser bind_context(const models::WanDit& model, const at::Tensor& context,
-                                std::vector<float> timesteps) {
-  return [&model, context, timesteps = std::move(timesteps)](const at::Tensor& x_t,
-                                                             const at::Tensor& timestep) {
-    return model.forward({.x = x_t,
-                          .t = timestep,
-                          .context = context,
-                          .step = denoising_step(model.config(), timesteps, timestep)});
+sampling::Denoiser bind_context(const models::WanDit& model, const at::Tensor& context) {
+  return [&model, context](const at::Tensor& x_t, const at::Tensor& timestep, std::int64_t step) {
+    return model.forward({.x = x_t, .t = timestep, .context = context, .step = step});
   };
 }
 
@@ -27,7 +19,7 @@ at::Tensor sample_diffusion(const sampling::Denoiser& flow, const at::Tensor& no
   for (const std::int64_t timestep : solver->timesteps()) {
     const at::Tensor t =
         at::full({x.size(0)}, static_cast<double>(timestep), x.options().dtype(at::kFloat));
-    x = solver->step(flow(x, t), x);
+    x = solver->step(flow(x, t, solver->next_step()), x);
     control.step("denoise", solver->next_step(), solver->num_steps());
   }
   return x;
@@ -48,7 +40,7 @@ at::Tensor sample_distilled(const sampling::Denoiser& flow, const at::Tensor& no
   control.check();
   return sampling::sample_few_step(
       [&](const at::Tensor& x_t, const at::Tensor& timestep) {
-        const at::Tensor v = flow(x_t, timestep.select(1, 0));
+        const at::Tensor v = flow(x_t, timestep.select(1, 0), done);
         const at::Tensor x0 = schedule.flow_to_x0(v, x_t, sampling::frame_timestep(timestep));
         control.step("denoise", ++done, static_cast<std::int64_t>(steps.size()));
         return x0;

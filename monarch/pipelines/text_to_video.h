@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "monarch/models/wan/dit.h"
 #include "monarch/pipelines/run_control.h"
@@ -14,11 +13,9 @@
 
 namespace monarch::pipelines {
 
-// flow = denoiser(x_t, timestep [B]) with the context [B or 1, L, text_dim] bound. The model must
-// outlive the result. `timesteps` are those of the denoising steps, descending; attention rules
-// that choose by step need them.
-sampling::Denoiser bind_context(const models::WanDit& model, const at::Tensor& context,
-                                std::vector<float> timesteps = {});
+// flow = denoiser(x_t, timestep [B], step) with the context [B or 1, L, text_dim] bound. The model
+// must outlive the result.
+sampling::Denoiser bind_context(const models::WanDit& model, const at::Tensor& context);
 
 // Many steps of a solver, from noise to the clean latent.
 at::Tensor sample_diffusion(const sampling::Denoiser& flow, const at::Tensor& noise,

@@ -8,9 +8,9 @@ at::Tensor guide(const at::Tensor& conditional, const at::Tensor& unconditional,
 
 Denoiser with_guidance(Denoiser conditional, Denoiser unconditional, double scale) {
   return [conditional = std::move(conditional), unconditional = std::move(unconditional), scale](
-             const at::Tensor& x_t, const at::Tensor& timestep) {
-    const at::Tensor with_prompt = conditional(x_t, timestep);
-    return guide(with_prompt, unconditional(x_t, timestep), scale);
+             const at::Tensor& x_t, const at::Tensor& timestep, std::int64_t step) {
+    const at::Tensor with_prompt = conditional(x_t, timestep, step);
+    return guide(with_prompt, unconditional(x_t, timestep, step), scale);
   };
 }
 

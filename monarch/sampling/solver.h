@@ -59,7 +59,10 @@ class Solver {
 
 std::unique_ptr<Solver> make_solver(const SolverOptions& options);
 
-// flow = denoiser(x_t, timestep [B]); both latents have the same shape.
-using Denoiser = std::function<at::Tensor(const at::Tensor& x_t, const at::Tensor& timestep)>;
+// flow = denoiser(x_t, timestep [B], step); both latents have the same shape. `step` counts the
+// denoising steps from 0, for models that change with it: the timestep may lie on a GPU, where
+// reading it would wait for all that is queued.
+using Denoiser =
+    std::function<at::Tensor(const at::Tensor& x_t, const at::Tensor& timestep, std::int64_t step)>;
 
 }  // namespace monarch::sampling

@@ -37,8 +37,8 @@ Simulation VideoGenerator::simulate(const at::Tensor& noise, const at::Tensor& c
                                (noise.size(4) / config_.patch_size[2]);
   models::DitCache cache(config_, noise.size(0), noise.size(2) * frame_tokens, noise.options());
   if (cache_gradient_) cache.gradient = *cache_gradient_;
-  return simulate_causal(pipelines::bind_cache(*causal_, context, cache, options.timesteps), noise,
-                         options, schedule, draws);
+  return simulate_causal(pipelines::bind_cache(*causal_, context, cache), noise, options, schedule,
+                         draws);
 }
 
 ScoreModel score_model(std::shared_ptr<const models::WanDit> model,

@@ -94,9 +94,9 @@ at::Tensor Validation::sample(const models::TensorMap& generator, const at::Tens
   if (!config_.causal) {
     const models::WanDit model(model_config, generator);
     if (few) {
-      return pipelines::sample_distilled(
-          pipelines::bind_context(model, context, simulation.timesteps), noise,
-          simulation.timesteps, schedule, pipelines::noise_source(random));
+      return pipelines::sample_distilled(pipelines::bind_context(model, context), noise,
+                                         simulation.timesteps, schedule,
+                                         pipelines::noise_source(random));
     }
     return pipelines::sample_diffusion(
         sampling::with_guidance(pipelines::bind_context(model, context),
@@ -110,8 +110,7 @@ at::Tensor Validation::sample(const models::TensorMap& generator, const at::Tens
   const int64_t chunk = config_.num_frame_per_block();
   const bool first_alone = config_.independent_first_frame();
   if (few) {
-    return pipelines::roll_out(pipelines::bind_cache(model, context, cache, simulation.timesteps),
-                               schedule, noise, {},
+    return pipelines::roll_out(pipelines::bind_cache(model, context, cache), schedule, noise, {},
                                {.num_frame_per_block = chunk,
                                 .independent_first_frame = first_alone,
                                 .timesteps = simulation.timesteps,

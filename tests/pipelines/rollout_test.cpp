@@ -38,8 +38,9 @@ struct FakeModel {
   int draws = 0;
 
   ChunkFlow flow() {
-    return [this](const at::Tensor& x, const at::Tensor& t, std::int64_t start_frame) {
-      calls.push_back(str_cat(start_frame, "+", x.size(2), "@", t[0][0].item<float>(),
+    return [this](const at::Tensor& x, const at::Tensor& t, std::int64_t start_frame,
+                  std::int64_t step) {
+      calls.push_back(str_cat(start_frame, "+", x.size(2), "@", t[0][0].item<float>(), "#", step,
                               at::GradMode::is_enabled() ? " grad" : ""));
       return x * 0.1;
     };
@@ -58,9 +59,18 @@ TEST(Rollout, PassesEachChunkThroughTheStepsAndIntoTheCache) {
   options.independent_first_frame = true;
   options.context_noise = 7;
   roll_out(model.flow(), schedule(), at::ones({1, 2, 3, 2, 2}), {}, options, model.draw());
-  EXPECT_EQ(model.calls, (std::vector<std::string>{"0+1@1000", "0+1@937.5", "0+1@625", "0+1@7",
-                                                   "1+2@1000", "1+2@937.5", "1+2@625", "1+2@7"}));
+  EXPECT_EQ(model.calls,
+            (std::vector<std::string>{"0+1@1000#0", "0+1@937.5#1", "0+1@625#2", "0+1@7#2",
+                                      "1+2@1000#0", "1+2@937.5#1", "1+2@625#2", "1+2@7#2"}));
   EXPECT_EQ(model.draws, 4);
+}
+
+TEST(Rollout, ANoisyContextCountsAsTheStepItLiesIn) {
+  FakeModel model;
+  RolloutOptions options = kOptions;
+  options.context_noise = 700;
+  roll_out(model.flow(), schedule(), at::ones({1, 2, 2, 2, 2}), {}, options, model.draw());
+  EXPECT_EQ(model.calls.back(), "0+2@700#1");
 }
 
 TEST(Rollout, CachesInitialLatentsAtTimestepZero) {
@@ -70,8 +80,8 @@ TEST(Rollout, CachesInitialLatentsAtTimestepZero) {
   const at::Tensor all = roll_out(model.flow(), schedule(), at::ones({1, 2, 2, 2, 2}),
                                   at::ones({1, 2, 3, 2, 2}), options, model.draw());
   EXPECT_EQ(all.size(2), 5);
-  EXPECT_EQ(model.calls, (std::vector<std::string>{"0+1@0", "1+2@0", "3+2@1000", "3+2@937.5",
-                                                   "3+2@625", "3+2@0"}));
+  EXPECT_EQ(model.calls, (std::vector<std::string>{"0+1@0#2", "1+2@0#2", "3+2@1000#0",
+                                                   "3+2@937.5#1", "3+2@625#2", "3+2@0#2"}));
 }
 
 TEST(Rollout, TrainingStopsEarlyRecordsTheExitAndNoisesTheContext) {
@@ -80,7 +90,7 @@ TEST(Rollout, TrainingStopsEarlyRecordsTheExitAndNoisesTheContext) {
   const at::Tensor noise = at::ones({1, 2, 2, 2, 2}).requires_grad_();
   const at::Tensor x0 =
       roll_chunk(model.flow(), schedule(), noise, 4, kOptions, model.draw(), pass);
-  EXPECT_EQ(model.calls, (std::vector<std::string>{"4+2@1000", "4+2@937.5 grad", "4+2@0"}));
+  EXPECT_EQ(model.calls, (std::vector<std::string>{"4+2@1000#0", "4+2@937.5#1 grad", "4+2@0#2"}));
   EXPECT_EQ(model.draws, 2);         // one to re-noise, one for the context
   EXPECT_FALSE(x0.requires_grad());  // x at the exit was re-noised without a graph, and the fake
                                      // has no weights
@@ -149,8 +159,9 @@ TEST(Rollout, StopsWhenAsked) {
 TEST(CausalDiffusion, AlternatesTheTwoCachesAndTakesAFreshSolverForEachChunk) {
   std::vector<std::string> calls;
   const auto fake = [&](std::string name) -> ChunkFlow {
-    return [&calls, name](const at::Tensor& x, const at::Tensor& t, std::int64_t start_frame) {
-      calls.push_back(str_cat(name, start_frame, "@", t[0][0].item<float>()));
+    return [&calls, name](const at::Tensor& x, const at::Tensor& t, std::int64_t start_frame,
+                          std::int64_t step) {
+      calls.push_back(str_cat(name, start_frame, "@", t[0][0].item<float>(), "#", step));
       return x * 0.1;
     };
   };
@@ -158,13 +169,13 @@ TEST(CausalDiffusion, AlternatesTheTwoCachesAndTakesAFreshSolverForEachChunk) {
                                        .num_frame_per_block = 2};
   const at::Tensor all = sample_causal_diffusion(fake("c"), fake("u"), at::ones({1, 2, 4, 2, 2}),
                                                  at::Tensor(), options);
-  EXPECT_EQ(calls,
-            (std::vector<std::string>{"c0@1000", "u0@1000", "c0@500", "u0@500", "c0@0", "u0@0",
-                                      "c2@1000", "u2@1000", "c2@500", "u2@500", "c2@0", "u2@0"}));
+  EXPECT_EQ(calls, (std::vector<std::string>{"c0@1000#0", "u0@1000#0", "c0@500#1", "u0@500#1",
+                                             "c0@0#1", "u0@0#1", "c2@1000#0", "u2@1000#0",
+                                             "c2@500#1", "u2@500#1", "c2@0#1", "u2@0#1"}));
   EXPECT_TRUE(at::equal(all.narrow(2, 0, 2), all.narrow(2, 2, 2)));
   calls.clear();
   sample_causal_diffusion(fake("c"), {}, at::ones({1, 2, 2, 2, 2}), at::Tensor(), options);
-  EXPECT_EQ(calls, (std::vector<std::string>{"c0@1000", "c0@500", "c0@0"}));  // no guidance
+  EXPECT_EQ(calls, (std::vector<std::string>{"c0@1000#0", "c0@500#1", "c0@0#1"}));  // no guidance
 }
 
 }  // namespace

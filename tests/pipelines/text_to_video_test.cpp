@@ -37,13 +37,16 @@ TEST(SampleDiffusion, ReportsStepsAndStops) {
     EXPECT_EQ(event.total, 4);
     seen.push_back(event.done);
   }};
-  const auto flow = [](const at::Tensor& x, const at::Tensor& t) {
+  std::vector<std::int64_t> steps;
+  const auto flow = [&](const at::Tensor& x, const at::Tensor& t, std::int64_t step) {
     EXPECT_EQ(t.sizes(), (std::vector<int64_t>{2}));
+    steps.push_back(step);
     return x * 0.5;
   };
   const at::Tensor noise = at::ones({2, 1, 1, 1, 1});
   sample_diffusion(flow, noise, {.num_steps = 4}, control);
   EXPECT_EQ(seen, (std::vector<std::int64_t>{1, 2, 3, 4}));
+  EXPECT_EQ(steps, (std::vector<std::int64_t>{0, 1, 2, 3}));
   seen.clear();
   control.cancelled = [&] { return seen.size() == 2; };
   EXPECT_EQ(message_of([&] { sample_diffusion(flow, noise, {.num_steps = 4}, control); }),
@@ -53,15 +56,15 @@ TEST(SampleDiffusion, ReportsStepsAndStops) {
 
 TEST(SampleDistilled, LeavesTheLastStepOut) {
   const sampling::FlowMatchSchedule schedule(sampling::FlowMatchConfig::self_forcing(5.0));
-  std::vector<float> seen;
-  const auto flow = [&](const at::Tensor& x, const at::Tensor& t) {
-    seen.push_back(t[0].item<float>());
+  std::vector<std::pair<float, std::int64_t>> seen;
+  const auto flow = [&](const at::Tensor& x, const at::Tensor& t, std::int64_t step) {
+    seen.emplace_back(t[0].item<float>(), step);
     return at::zeros_like(x);
   };
   const auto draw = [](const at::Tensor& like) { return at::zeros_like(like); };
   const std::vector<float> steps = {1000.0F, 500.0F, 250.0F};
   sample_distilled(flow, at::ones({1, 1, 2, 1, 1}), steps, schedule, draw);
-  EXPECT_EQ(seen, (std::vector<float>{1000.0F, 500.0F}));
+  EXPECT_EQ(seen, (std::vector<std::pair<float, std::int64_t>>{{1000.0F, 0}, {500.0F, 1}}));
   EXPECT_EQ(message_of([&] {
               sample_distilled(flow, at::ones({1, 1, 2, 1, 1}), std::vector<float>{1000.0F},
                                schedule, draw);

@@ -142,17 +142,17 @@ TEST(Solver, ErrorsSayWhatToDo) {
 TEST(Guidance, MixesInOrder) {
   std::string order;
   const auto denoiser = with_guidance(
-      [&](const at::Tensor& x, const at::Tensor&) {
-        order += 'c';
+      [&](const at::Tensor& x, const at::Tensor&, std::int64_t step) {
+        order += str_cat('c', step);
         return x + 1;
       },
-      [&](const at::Tensor& x, const at::Tensor&) {
-        order += 'u';
+      [&](const at::Tensor& x, const at::Tensor&, std::int64_t step) {
+        order += str_cat('u', step);
         return x - 1;
       },
       3.0);
-  const at::Tensor mixed = denoiser(at::zeros({2}), at::zeros({1}));
-  EXPECT_EQ(order, "cu");
+  const at::Tensor mixed = denoiser(at::zeros({2}), at::zeros({1}), 7);
+  EXPECT_EQ(order, "c7u7");
   EXPECT_TRUE(at::equal(mixed, at::full({2}, 5.0)));  // -1 + 3 * 2
 }
 

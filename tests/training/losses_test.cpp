@@ -157,7 +157,7 @@ TEST(Simulation, LongVideosLoseTheirBeginningAndItsGradient) {
 TEST(Simulation, RecordsTheExitStepsOfTheLastFrames) {
   const at::Tensor weight = at::ones({}).requires_grad_();
   std::vector<int64_t> recorded;
-  const auto flow = [&](const at::Tensor& x, const at::Tensor&, int64_t start_frame) {
+  const auto flow = [&](const at::Tensor& x, const at::Tensor&, int64_t start_frame, int64_t) {
     if (at::GradMode::is_enabled()) recorded.push_back(start_frame);
     return x * weight;
   };
