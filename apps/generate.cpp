@@ -124,6 +124,9 @@ class Generation {
                 << std::endl;
       return;
     }
+    if (a_.latents.empty()) {
+      limit_device_memory(system, options_, a_, pipelines::course_of(options_), a_.num_samples);
+    }
     if (a_.verbose) describe(system);
     if (a_.latents.empty()) warn_if_too_large(system);
     const std::vector<PromptItem> items =

@@ -43,6 +43,12 @@ void add_flags(CLI::App& command, ServeArguments& a) {
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   command.add_option("--device", g.device, "cpu, cuda, or cuda:N of several")
       ->capture_default_str();
+  command
+      .add_option(
+          "--vram", g.vram,
+          "memory of the GPU to use, for example 8GiB: what does not fit is freed, streamed "
+          "or left to the CPU")
+      ->transform(CLI::AsSizeValue(false));
   command.add_option("--threads", g.threads, "CPU threads of the model (default: all cores)");
   command
       .add_option("--address", a.address, "where to listen; beyond this machine only with a token")
@@ -73,7 +79,11 @@ void serve(const ServeArguments& a) {
                      "again");
   if (a.generate.threads > 0) at::set_num_threads(static_cast<int>(a.generate.threads));
   pipelines::WanSystem system(resolve_model(a.generate), system_options(a.generate));
-  serving::WanEngine engine(system, resolve_options(a.generate));
+  const pipelines::GenerationOptions settings = resolve_options(a.generate);
+  const bool endless = settings.mode() == pipelines::GenerationMode::kSelfForcing;
+  limit_device_memory(system, settings, a.generate, pipelines::Course::kLive,
+                      endless ? a.max_viewers : 1);
+  serving::WanEngine engine(system, settings);
   serving::ServerOptions options;
   options.access = {.address = a.address, .token = a.token, .hosts = a.hosts};
   options.port = a.port;

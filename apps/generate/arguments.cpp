@@ -180,6 +180,12 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
   command.add_option("--threads", a.threads, "CPU threads (default: all cores)");
   command.add_flag("--low-memory", a.low_memory,
                    "load each network for its stage only, weights as stored");
+  command
+      .add_option(
+          "--vram", a.vram,
+          "memory of the GPU to use, for example 8GiB: what does not fit is freed, streamed "
+          "or left to the CPU")
+      ->transform(CLI::AsSizeValue(false));
   heading("Machine");
 
   command.add_option("--embeddings", a.embeddings,

@@ -34,6 +34,7 @@ struct GenerateArguments {
   std::string dtype, device = "cpu";  // no dtype: f32, on a GPU bf16
   std::int64_t threads = 0;
   bool low_memory = false;
+  std::uint64_t vram = 0;  // bytes of the GPU's memory that may be used; 0: all
 
   // intermediate results
   std::string embeddings, save_embeddings, latents, save_latents;

@@ -12,24 +12,13 @@
 #include "apps/progress.h"
 #include "monarch/base/timer.h"
 #include "monarch/models/wan/model_folder.h"
-#include "monarch/pipelines/generate.h"
+#include "monarch/pipelines/memory_plan.h"
 #include "monarch/pipelines/run_config.h"
 
 namespace monarch::apps {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Elements of all parameters.
-double num_elements(const models::ShapeMap& shapes) {
-  double total = 0;
-  for (const auto& [name, shape] : shapes) {
-    double product = 1;
-    for (const std::int64_t extent : shape) product *= static_cast<double>(extent);
-    total += product;
-  }
-  return total;
-}
 
 // Bytes on disk of a file, or of the safetensors files of a folder.
 double stored_bytes(const fs::path& path) {
@@ -77,7 +66,6 @@ std::vector<StageCost> stage_costs(const pipelines::WanSystem& system,
                                    std::int64_t num_samples) {
   const models::WanConfig config = pipelines::run_config(system, options);
   const pipelines::LatentShape latent = pipelines::latent_shape(system, options);
-  const auto bytes = static_cast<double>(system.tensor_options().dtype().itemsize());
   const auto batch = static_cast<double>(num_samples);
   const ops::Grid grid = token_grid(config, latent.frames, latent.height, latent.width);
   const bool guided = options.denoising_step_list.empty() && options.guidance_scale != 1;
@@ -98,31 +86,18 @@ std::vector<StageCost> stage_costs(const pipelines::WanSystem& system,
         batch * passes / static_cast<double>(steps) * dit_flop(config, grid, step) / 1e9;
   }
 
-  const auto tokens_at_once = static_cast<double>(
-      options.causal ? options.num_frame_per_block * grid.frame_tokens() : grid.tokens());
-  const auto dim = static_cast<double>(config.dim);
-  const double activations =
-      batch * bytes * tokens_at_once * (8 * dim + 2 * static_cast<double>(config.ffn_dim));
-  const double cache = options.causal ? batch * bytes * (guided ? 2 : 1) * 2 *
-                                            static_cast<double>(config.num_layers) *
-                                            static_cast<double>(grid.tokens()) * dim
-                                      : 0;
+  const pipelines::DeviceBytes bytes = pipelines::device_bytes(system, options, num_samples);
   // Weights are used as they are stored, or copied where another type is asked for and kept.
   const bool keep = !system.options().low_memory;
   const models::ModelFolder files = models::find_model(system.folder(), /*need_transformer=*/false);
-  const double transformer = keep ? bytes * num_elements(models::dit_parameter_shapes(config)) : 0;
+  const double transformer = keep ? bytes.transformer() : 0;
   const double mapped_transformer = keep ? 0 : stored_bytes(files.transformer);
   const double mapped_text = stored_bytes(files.text_encoder);
-  const double vae = bytes * num_elements(models::parameter_shapes(system.vae_config()));
-  // The decoder's last stage holds about six copies of four frames at full resolution.
-  const double decode =
-      6 * 4 * batch * bytes *
-      static_cast<double>(options.width * options.height * system.vae_config().dim);
   return {
       {"text", 0, mapped_text, text_gflop(system.text_config(), guided ? 128 : 64)},
-      {"denoise", transformer + activations + cache, mapped_transformer + (keep ? mapped_text : 0),
+      {"denoise", transformer + bytes.denoise_work, mapped_transformer + (keep ? mapped_text : 0),
        denoise_gflop},
-      {"decode", vae + decode + transformer, keep ? mapped_text : 0,
+      {"decode", bytes.vae + bytes.decode_work + transformer, keep ? mapped_text : 0,
        batch * vae_decode_flop(system.vae_config(), latent.frames, latent.height, latent.width) /
            1e9}};
 }

@@ -7,6 +7,7 @@
 #include "monarch/base/timer.h"
 #include "monarch/io/finite.h"
 #include "monarch/models/wan/dit_weights.h"
+#include "monarch/models/wan/streamed_layers.h"
 #include "monarch/models/wan/tensors.h"
 #include "monarch/models/wan/verify.h"
 #include "monarch/models/wan/wan_names.h"
@@ -102,43 +103,62 @@ void WanSystem::fail_not_finite(std::string_view what) const {
 }
 
 models::TensorMap WanSystem::load(const std::shared_ptr<const io::Checkpoint>& checkpoint,
-                                  bool convert) const {
+                                  bool convert, at::Device device) const {
   models::TensorMap loaded;
   for (const auto& [name, tensor] : models::with_wan_names(models::to_tensors(checkpoint))) {
     const bool change = convert && tensor.is_floating_point();
-    loaded.emplace(name,
-                   tensor.to(options_.device, change ? options_.dtype : tensor.scalar_type()));
+    loaded.emplace(name, tensor.to(device, change ? options_.dtype : tensor.scalar_type()));
   }
   return loaded;
 }
 
-std::shared_ptr<const models::TensorMap> WanSystem::transformer_weights() {
+std::shared_ptr<const WanSystem::TransformerWeights> WanSystem::transformer_weights() {
   if (transformer_weights_) return transformer_weights_;
   const Timer timer;
-  auto weights =
-      std::make_shared<const models::TensorMap>(load(open_transformer(), !options_.low_memory));
+  auto weights = std::make_shared<TransformerWeights>();
+  if (residency_.transformer == Residency::Transformer::kStreamed) {
+    const auto layers = std::make_shared<models::StreamedLayers>(
+        load(open_transformer(), /*convert=*/true, at::kCPU), options_.device);
+    *weights = {layers->outside(), layers};
+  } else {
+    weights->tensors = load(open_transformer(), !options_.low_memory, options_.device);
+  }
   log_info("transformer weights loaded in ", timer.seconds(), " s");
-  if (!options_.low_memory) transformer_weights_ = weights;
+  if (!options_.low_memory && residency_.transformer != Residency::Transformer::kFreed)
+    transformer_weights_ = weights;
   return weights;
 }
 
 std::shared_ptr<const models::WanDit> WanSystem::transformer(const models::WanConfig& config) {
-  return std::make_shared<const models::WanDit>(config, *transformer_weights());
+  const auto weights = transformer_weights();
+  return std::make_shared<const models::WanDit>(config, weights->tensors, weights->layers);
 }
 
 std::shared_ptr<const models::CausalWanDit> WanSystem::causal_transformer(
     const models::WanConfig& config) {
-  return std::make_shared<const models::CausalWanDit>(config, *transformer_weights());
+  const auto weights = transformer_weights();
+  return std::make_shared<const models::CausalWanDit>(config, weights->tensors, weights->layers);
 }
 
 std::shared_ptr<const models::WanVae> WanSystem::vae() {
   if (vae_) return vae_;
   const Timer timer;
   auto vae = std::make_shared<const models::WanVae>(
-      vae_config_, load(io::open_checkpoint(model_.vae), /*convert=*/true));
+      vae_config_, load(io::open_checkpoint(model_.vae), /*convert=*/true, options_.device));
   log_info("VAE loaded in ", timer.seconds(), " s");
-  if (!options_.low_memory) vae_ = vae;
+  if (!options_.low_memory && residency_.keep_vae) vae_ = vae;
   return vae;
+}
+
+double WanSystem::text_encoder_bytes() const {
+  double total = 0;
+  for (const io::TensorEntry& tensor : io::open_checkpoint(model_.text_encoder)->tensors())
+    total += static_cast<double>(tensor.bytes.size());
+  return total;
+}
+
+at::Device WanSystem::text_device() const {
+  return residency_.text == Residency::Text::kOnHost ? at::kCPU : options_.device;
 }
 
 std::shared_ptr<const WanSystem::TextEncoder> WanSystem::text_encoder() {
@@ -147,12 +167,12 @@ std::shared_ptr<const WanSystem::TextEncoder> WanSystem::text_encoder() {
   // The encoder converts each matrix while it is used: its file stays mapped, 11 GB in the
   // published size.
   const models::TensorMap weights =
-      load(io::open_checkpoint(model_.text_encoder), /*convert=*/false);
+      load(io::open_checkpoint(model_.text_encoder), /*convert=*/false, text_device());
   auto encoder = std::make_shared<const TextEncoder>(
       TextEncoder{models::Tokenizer(model_.tokenizer, text_config_.seq_len),
                   models::Umt5Encoder(text_config_, weights, options_.dtype)});
   log_info("text encoder loaded in ", timer.seconds(), " s");
-  if (!options_.low_memory) text_encoder_ = encoder;
+  if (!options_.low_memory && residency_.text != Residency::Text::kFreed) text_encoder_ = encoder;
   return encoder;
 }
 
@@ -160,7 +180,7 @@ at::Tensor WanSystem::encode_text(std::span<const std::string> prompts) {
   const at::NoGradGuard no_grad;
   const auto text = text_encoder();
   const models::TokenBatch tokens = text->tokenizer.encode(prompts);
-  return text->encoder.embeds(tokens.ids.to(options_.device), tokens.mask.to(options_.device))
+  return text->encoder.embeds(tokens.ids.to(text_device()), tokens.mask.to(text_device()))
       .to(tensor_options());
 }
 

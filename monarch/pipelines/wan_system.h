@@ -37,6 +37,18 @@ struct WanSystemOptions {
   std::shared_ptr<parallel::Communicator> sequence = nullptr;
 };
 
+// What stays on the device between the stages of runs, and where networks lie that do not fit it
+// (pipelines/memory_plan.h chooses).
+struct Residency {
+  enum class Text { kKept, kFreed, kOnHost };  // kOnHost: it lies and runs on the CPU
+  enum class Transformer { kKept, kFreed, kStreamed };
+  Text text = Text::kKept;
+  Transformer transformer = Transformer::kKept;  // kStreamed: models/wan/streamed_layers.h
+  bool keep_vae = true;
+
+  bool operator==(const Residency&) const = default;
+};
+
 // Not thread-safe while loading; what it returns is const and shared.
 class WanSystem {
  public:
@@ -47,12 +59,18 @@ class WanSystem {
 
   const std::filesystem::path& folder() const { return folder_; }
   const WanSystemOptions& options() const { return options_; }
+  // For what is loaded from now on; with low_memory nothing is kept, whatever it says.
+  void set_residency(const Residency& residency) { residency_ = residency; }
+  const Residency& residency() const { return residency_; }
   const models::WanConfig& transformer_config() const { return transformer_config_; }
   const models::VaeConfig& vae_config() const { return vae_config_; }
   const models::Umt5Config& text_config() const { return text_config_; }
   at::TensorOptions tensor_options() const {
     return at::TensorOptions().dtype(options_.dtype).device(options_.device);
   }
+
+  // Of its weights, which are loaded in the types of their file.
+  double text_encoder_bytes() const;
 
   // What the transformer reads of prompts: [B, text_len, text_dim], rows beyond each prompt zero.
   at::Tensor encode_text(std::span<const std::string> prompts);
@@ -73,6 +91,11 @@ class WanSystem {
     models::Umt5Encoder encoder;
   };
 
+  struct TransformerWeights {
+    models::TensorMap tensors;  // without the layers if those are streamed
+    std::shared_ptr<models::LayerSource> layers;
+  };
+
   struct Part {
     std::string name;
     std::shared_ptr<const io::Checkpoint> checkpoint;
@@ -82,9 +105,10 @@ class WanSystem {
   std::shared_ptr<const io::Checkpoint> open_transformer() const;
   std::vector<Part> open_parts() const;
   void check_weights() const;
-  models::TensorMap load(const std::shared_ptr<const io::Checkpoint>& checkpoint,
-                         bool convert) const;
-  std::shared_ptr<const models::TensorMap> transformer_weights();
+  models::TensorMap load(const std::shared_ptr<const io::Checkpoint>& checkpoint, bool convert,
+                         at::Device device) const;
+  at::Device text_device() const;
+  std::shared_ptr<const TransformerWeights> transformer_weights();
   std::shared_ptr<const TextEncoder> text_encoder();
 
   std::filesystem::path folder_;
@@ -93,7 +117,8 @@ class WanSystem {
   models::VaeConfig vae_config_;
   models::Umt5Config text_config_;
   models::ModelFolder model_;
-  std::shared_ptr<const models::TensorMap> transformer_weights_;
+  Residency residency_;
+  std::shared_ptr<const TransformerWeights> transformer_weights_;
   std::shared_ptr<const TextEncoder> text_encoder_;
   std::shared_ptr<const models::WanVae> vae_;
 };

@@ -1,13 +1,13 @@
 #include "monarch/training/offloaded_layers.h"
 
-#include "monarch/training/layer_names.h"
+#include "monarch/models/wan/layer_names.h"
 
 namespace monarch::training {
 
 OffloadedLayers::OffloadedLayers(const models::TensorMap& whole, at::Device device)
     : device_(device) {
   for (const auto& [name, tensor] : whole) {
-    const std::optional<size_t> layer = layer_of(name);
+    const std::optional<size_t> layer = models::layer_of(name);
     if (!layer) {
       outside_[name] = tensor.to(device);
       continue;

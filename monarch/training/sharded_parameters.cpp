@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "monarch/base/error.h"
-#include "monarch/training/layer_names.h"
+#include "monarch/models/wan/layer_names.h"
 
 namespace monarch::training {
 namespace {
@@ -19,7 +19,7 @@ ShardedParameters::ShardedParameters(const models::TensorMap& whole, const Shard
     : sharding_(sharding), trained_(trained) {
   units_.push_back({.name = "outside", .shapes = {}});
   for (const auto& [name, tensor] : whole) {
-    const std::optional<size_t> layer = layer_of(name);
+    const std::optional<size_t> layer = models::layer_of(name);
     const size_t index = layer ? *layer + 1 : 0;
     while (units_.size() <= index)
       units_.push_back({.name = str_cat("blocks.", units_.size() - 1), .shapes = {}});

@@ -28,6 +28,16 @@ TEST_P(EveryMode, GoesFromPromptToFrames) {
   EXPECT_TRUE(at::equal(result.latents, second.latents));
   EXPECT_TRUE(at::equal(sink.video(), again.video()));
 
+  WanSystem streamed(*folder_);
+  streamed.set_residency({.text = Residency::Text::kOnHost,
+                          .transformer = Residency::Transformer::kStreamed,
+                          .keep_vae = false});
+  EXPECT_TRUE(
+      at::equal(result.latents,
+                generate_video(streamed, settings,
+                               {.prompt = "a red circle", .seed = 4, .decode = false}, nullptr)
+                    .latents));
+
   const at::Tensor other_seed =
       generate_video(system, settings, {.prompt = "a red circle", .seed = 5, .decode = false},
                      nullptr)

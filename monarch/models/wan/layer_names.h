@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace monarch::training {
+namespace monarch::models {
 
 // The layer of "blocks.3.norm3.weight"; nothing for names outside the layers.
 inline std::optional<std::size_t> layer_of(const std::string& name) {
@@ -14,4 +14,4 @@ inline std::optional<std::size_t> layer_of(const std::string& name) {
   return std::stoul(name.substr(kLayers.size()));
 }
 
-}  // namespace monarch::training
+}  // namespace monarch::models
