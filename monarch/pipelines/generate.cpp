@@ -3,6 +3,7 @@
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
 #include "monarch/pipelines/causal_diffusion.h"
+#include "monarch/pipelines/decode_ahead.h"
 #include "monarch/pipelines/run_config.h"
 #include "monarch/pipelines/text_to_video.h"
 #include "monarch/sampling/guidance.h"
@@ -39,12 +40,18 @@ class Run {
                   "this configuration is for ",
                   generation_mode_name(mode));
     encode_text(mode);
-    switch (mode) {
-      case GenerationMode::kDiffusion:
-      case GenerationMode::kFewStep: whole_video(mode); break;
-      case GenerationMode::kCausalDiffusion: causal_diffusion(); break;
-      case GenerationMode::kSelfForcing: self_forcing(); break;
+    try {
+      switch (mode) {
+        case GenerationMode::kDiffusion:
+        case GenerationMode::kFewStep: whole_video(mode); break;
+        case GenerationMode::kCausalDiffusion: causal_diffusion(); break;
+        case GenerationMode::kSelfForcing: self_forcing(); break;
+      }
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kCancelled) finish_delivery();
+      throw;
     }
+    finish_delivery();
     return std::move(result_);
   }
 
@@ -56,6 +63,7 @@ class Run {
                   "; [samples, ", vae.z_dim, ", frames, height, width] was expected");
     result_.latents = latents;
     decode_all();
+    finish_delivery();
     return std::move(result_);
   }
 
@@ -141,9 +149,8 @@ class Run {
   }
 
   void decode_all() {
-    models::VaeDecodeCache cache;
     for (std::int64_t frame = 0; sink_ != nullptr && frame < result_.latents.size(2); ++frame) {
-      if (!deliver(result_.latents.narrow(2, frame, 1), cache)) break;
+      if (!deliver(result_.latents.narrow(2, frame, 1))) break;
       control_.step("decode", frame + 1, result_.latents.size(2));
     }
   }
@@ -164,10 +171,9 @@ class Run {
     LatentShape fresh = shape;
     if (initial.defined()) fresh.frames -= initial.size(2);
     const at::Tensor noise = draw_noise(generator_, fresh, system_.tensor_options());
-    models::VaeDecodeCache decode_cache;
     if (initial.defined()) {
       keep(initial);
-      deliver(initial, decode_cache);
+      deliver(initial);
     }
     const Timer timer;
     result_.latents = sample_causal_diffusion(
@@ -178,7 +184,7 @@ class Run {
          .independent_first_frame = options_.independent_first_frame},
         [&](const at::Tensor& chunk, std::int64_t) {
           keep(chunk);
-          return deliver(chunk, decode_cache);
+          return deliver(chunk);
         },
         control_);
     result_.denoise_seconds = timer.seconds() - result_.decode_seconds;
@@ -193,18 +199,17 @@ class Run {
     const Streamer streamer(*model, nullptr, stream);
     const std::int64_t given = initial.defined() ? initial.size(2) : 0;
     StreamState state = streamer.start(context_, generator_, shape.frames - given);
-    models::VaeDecodeCache decode_cache;
     const Timer timer;
     if (initial.defined()) {
       streamer.extend(state, initial, control_);
       keep(initial);
-      deliver(initial, decode_cache);
+      deliver(initial);
     }
     while (state.num_frames() < shape.frames) {
       const at::Tensor chunk = streamer.advance(state, control_);
       keep(chunk);
       control_.step("denoise", state.num_frames(), shape.frames);
-      if (!deliver(chunk, decode_cache)) break;
+      if (!deliver(chunk)) break;
     }
     result_.denoise_seconds = timer.seconds() - result_.decode_seconds;
   }
@@ -240,16 +245,30 @@ class Run {
     if (request_.on_latents) request_.on_latents(result_.latents);
   }
 
-  bool deliver(const at::Tensor& latents, models::VaeDecodeCache& cache) {
+  bool deliver(const at::Tensor& latents) {
     if (sink_ == nullptr) return true;
     const Timer timer;
     if (!vae_) vae_ = system_.vae();
-    const at::Tensor pixels = vae_->decode_chunk(latents, cache);
+    if (!decoder_) {
+      decoder_.emplace(
+          system_.options().device,
+          [this](const at::Tensor& chunk) { return vae_->decode_chunk(chunk, decode_cache_); },
+          [this](const at::Tensor& pixels) { return write(pixels); });
+    }
+    const bool more = decoder_->add(latents);
+    result_.decode_seconds += timer.seconds();
+    return more;
+  }
+  void finish_delivery() {
+    const Timer timer;
+    if (decoder_) decoder_->finish();
+    result_.decode_seconds += timer.seconds();
+  }
+  bool write(const at::Tensor& pixels) {
     check_finite(pixels, "the decoded frames");
     const at::Tensor frames = to_unit_range(pixels);
     const bool more = sink_->write(frames, result_.num_frames);
     result_.num_frames += frames.size(2);
-    result_.decode_seconds += timer.seconds();
     return more;
   }
 
@@ -268,6 +287,8 @@ class Run {
   at::Generator generator_;
   at::Tensor context_, negative_context_;
   std::shared_ptr<const models::WanVae> vae_;
+  models::VaeDecodeCache decode_cache_;
+  std::optional<DecodeAhead> decoder_;
   GenerationResult result_;
 };
 

@@ -7,6 +7,7 @@
 #include "monarch/ops/device.h"
 #include "monarch/ops/modulate.h"
 #include "monarch/ops/norm_rope.h"
+#include "monarch/ops/side_stream.h"
 #include "monarch/ops/usage.h"
 #include "tests/ops/support/operands.h"
 #include "tests/support/message_of.h"
@@ -129,6 +130,28 @@ TEST(CudaOperators, ModulationOnTheCpuIsTorchs) {
   const at::Tensor x = at::ones({1, 2, 8}, at::kBFloat16);
   EXPECT_FALSE(modulates(x, {x}));
   EXPECT_FALSE(takes_gelu(x));
+}
+
+TEST(SideStream, RunsBehindWhatIsQueuedAndBesideWhatComes) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device, or a LibTorch without CUDA";
+  SideStream side(at::kCUDA);
+  std::vector<HostTensor> results;
+  at::Tensor x = at::ones({512, 512}, at::TensorOptions().device(at::kCUDA).dtype(at::kFloat));
+  for (int round = 0; round < 20; ++round) {
+    x = at::matmul(x, x) / 512;  // ones again, after some time
+    results.push_back(side.run(x, [&](const at::Tensor& in) { return in + round; }));
+  }
+  for (size_t round = 0; round < results.size(); ++round) {
+    const at::Tensor& got = results[round].get();
+    EXPECT_TRUE(got.is_cpu());
+    EXPECT_TRUE(at::equal(got, at::full({512, 512}, 1.0F + static_cast<float>(round)))) << round;
+  }
+}
+
+TEST(SideStream, OfTheCpuRunsAtOnce) {
+  SideStream side(at::kCPU);
+  const at::Tensor x = at::ones({2});
+  EXPECT_TRUE(at::equal(side.run(x, [](const at::Tensor& in) { return in * 3; }).get(), x * 3));
 }
 
 TEST(CudaOperators, SayWhereTheyCannotRun) {
