@@ -1,32 +1,21 @@
 #include "apps/compare/model_runs.h"
 
-#include <filesystem>
-
 #include "apps/command.h"
 #include "monarch/base/error.h"
-#include "monarch/io/yaml.h"
 #include "monarch/ops/attention.h"
-#include "monarch/pipelines/default_options.h"
 #include "monarch/pipelines/frame_sink.h"
 #include "monarch/pipelines/noise.h"
 #include "monarch/pipelines/run_config.h"
+#include "monarch/pipelines/run_options.h"
 #include "monarch/pipelines/text_to_video.h"
 #include "monarch/sampling/guidance.h"
 
 namespace monarch::apps {
 namespace {
 
-namespace fs = std::filesystem;
-
 pipelines::GenerationOptions read_options(const std::string& folder, const std::string& config,
                                           std::string& own) {
-  pipelines::GenerationOptions options = pipelines::default_options(folder);
-  if (!config.empty()) {
-    const fs::path defaults = fs::path(config).parent_path() / "default_config.yaml";
-    Json values = io::read_yaml(config);
-    if (fs::exists(defaults)) values = io::deep_merge(io::read_yaml(defaults), values);
-    options.apply(values, config);
-  }
+  pipelines::GenerationOptions options = pipelines::run_options(folder, config);
   MONARCH_CHECK_CODE(!options.causal, kUnsupported, "[compare] the configuration is for ",
                      pipelines::generation_mode_name(options.mode()),
                      ", where a chunk's queries do not see the whole video; give a bidirectional "

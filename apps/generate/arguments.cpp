@@ -2,18 +2,15 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <filesystem>
 
 #include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/io/prompts.h"
 #include "monarch/io/yaml.h"
-#include "monarch/pipelines/default_options.h"
+#include "monarch/pipelines/run_options.h"
 
 namespace monarch::apps {
 namespace {
-
-namespace fs = std::filesystem;
 
 std::int64_t environment_number(const char* name, std::int64_t fallback) {
   const char* text = std::getenv(name);
@@ -218,22 +215,12 @@ std::string resolve_model(const GenerateArguments& a) {
   if (config.contains("model_kwargs") && config["model_kwargs"].contains("model_name")) {
     name = config["model_kwargs"]["model_name"].get<std::string>();
   }
-  const std::string folder = "wan_models/" + name;
-  MONARCH_CHECK_CODE(fs::exists(folder), kNotFound, "[generate] the configuration asks for ",
-                     folder, ", which does not exist; download it there or give --model FOLDER");
-  return folder;
+  return pipelines::named_model(name).string();
 }
 
 pipelines::GenerationOptions resolve_options(const GenerateArguments& a) {
   check_combinations(a);
-  pipelines::GenerationOptions options = pipelines::default_options(resolve_model(a));
-  if (!a.config.empty()) {
-    const fs::path file = a.config;
-    const fs::path defaults = file.parent_path() / "default_config.yaml";
-    Json config = io::read_yaml(file);
-    if (fs::exists(defaults)) config = io::deep_merge(io::read_yaml(defaults), config);
-    options.apply(config, a.config);
-  }
+  pipelines::GenerationOptions options = pipelines::run_options(resolve_model(a), a.config);
   options.apply(flags_as_config(a), "the command line");
   apply_attention(a, options);
   // The single latent frame of an image is a chunk of its own.

@@ -7,6 +7,7 @@
 #include "monarch/models/wan/model_folder.h"
 #include "monarch/models/wan/tensors.h"
 #include "monarch/models/wan/wan_names.h"
+#include "monarch/pipelines/run_options.h"
 #include "monarch/training/data/encoded_videos.h"
 #include "monarch/training/data/lmdb_latents.h"
 #include "monarch/training/offloaded_layers.h"
@@ -40,14 +41,7 @@ models::TensorMap load(const std::shared_ptr<const io::Checkpoint>& checkpoint,
 
 }  // namespace
 
-fs::path model_folder(const std::string& name) {
-  const fs::path usual = fs::path("wan_models") / name;
-  if (fs::is_directory(usual)) return usual;
-  MONARCH_CHECK_CODE(fs::is_directory(name), kNotFound, "[monarch_training] there is no model '",
-                     name, "': neither ", usual.string(), " nor ", name,
-                     " is a folder; download it, or name another in the configuration");
-  return name;
-}
+fs::path model_folder(const std::string& name) { return pipelines::named_model(name); }
 
 TrainSetup::TrainSetup(const TrainConfig& config, at::Device device, const Team& team)
     : config_(config),
