@@ -3,18 +3,21 @@
 // Captions come from combinations of colour, shape and motion that training never draws. The videos
 // are generated with Monarch and with dense attention from the same noise, or, to judge the
 // analyser itself, rendered (--source truth) or rendered and passed through the VAE (--source vae).
+// With --suite several models are measured on the same captions and noises.
 #include <iomanip>
 #include <iostream>
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/evaluate/shapes_video.h"
+#include "apps/evaluate/suite_run.h"
 #include "apps/progress.h"
 #include "apps/shapes_captions.h"
 #include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/evaluation/shapes_analyser.h"
 #include "monarch/pipelines/default_options.h"
-#include "monarch/pipelines/generate.h"
+#include "monarch/pipelines/frame_sink.h"
 #include "monarch/training/data/shapes_dataset.h"
 
 namespace monarch::apps {
@@ -30,22 +33,11 @@ struct EvaluateArguments {
   std::uint64_t seed = 0;
   bool json = false;
   bool each = false;
-};
-
-class FrameCollector : public pipelines::FrameSink {
- public:
-  bool write(const at::Tensor& frames, std::int64_t /*first_frame*/) override {
-    pieces_.push_back(pipelines::to_rgb8(frames)[0]);
-    return true;
-  }
-  at::Tensor frames() const { return at::cat(pieces_).contiguous(); }  // [T, H, W, 3]
-
- private:
-  std::vector<at::Tensor> pieces_;
+  SuiteArguments suite;
 };
 
 void print_tally(const EvaluateArguments& a, const std::string& videos, const std::string& captions,
-                 const Tally& tally) {
+                 const evaluation::ShapesTally& tally) {
   if (tally.shapes == 0) return;
   if (a.json) {
     std::cout << Json{{"videos", videos},
@@ -95,7 +87,7 @@ void print_each(const EvaluateArguments& a, const std::string& videos, const Cap
 void report(const EvaluateArguments& a, const std::string& videos,
             const std::vector<Caption>& captions,
             const std::vector<evaluation::ShapesAnalysis>& analyses) {
-  Tally one, two, shuffled;
+  evaluation::ShapesTally one, two, shuffled;
   for (std::size_t i = 0; i < captions.size(); ++i) {
     if (a.each) print_each(a, videos, captions[i], analyses[i]);
     for (const auto& score : evaluation::score_claims(claims_of(captions[i]), analyses[i])) {
@@ -129,12 +121,8 @@ void evaluate_model(const EvaluateArguments& a, const std::vector<Caption>& capt
   const std::string name(pipelines::attention_preset_name(attention));
   Progress progress(name, static_cast<std::int64_t>(captions.size()), a.json);
   for (std::size_t i = 0; i < captions.size(); ++i) {
-    FrameCollector collector;
-    pipelines::RunControl control;
-    control.cancelled = [] { return interrupted(); };
-    pipelines::generate_video(system, options, {.prompt = captions[i].text, .seed = a.seed + i},
-                              &collector, control);
-    analyses.push_back(analyse_frames(collector.frames()));
+    analyses.push_back(
+        analyse_frames(make_shapes_video(system, options, captions[i].text, a.seed + i).frames));
     progress.advance(static_cast<std::int64_t>(i) + 1);
   }
   progress.finish();
@@ -160,8 +148,16 @@ void evaluate_analyser(const EvaluateArguments& a, const std::vector<Caption>& c
   report(a, a.source, captions, analyses);
 }
 
-void run_evaluate(const EvaluateArguments& a) {
+void run_suite(EvaluateArguments& a) {
+  a.suite.captions = a.captions;
+  a.suite.seed = a.seed;
+  a.suite.json = a.json;
+  SuiteRun(a.suite).run();
+}
+
+void run_evaluate(EvaluateArguments& a) {
   MONARCH_CHECK(a.captions >= 1, "[evaluate] --captions must be at least 1, but is ", a.captions);
+  if (!a.suite.suite.empty()) return run_suite(a);
   const pipelines::GenerationOptions options = model_options(a);
   const std::vector<Caption> captions = draw_captions(a.captions, a.seed, options);
   if (a.source != "model") return evaluate_analyser(a, captions, options);
@@ -180,22 +176,42 @@ void add_evaluate(CLI::App& app) {
   command->add_option("what", a->what, "what to evaluate: shapes")
       ->required()
       ->check(CLI::IsMember({"shapes"}));
-  command->add_option("--model", a->model, "model folder")->capture_default_str();
+  CLI::Option* suite = command->add_option("--suite", a->suite.suite,
+                                           "YAML: several models on the same captions and noises");
+  command->add_option("--model", a->model, "model folder")->capture_default_str()->excludes(suite);
   command->add_option("--captions", a->captions, "held-out captions; a quarter has two shapes")
       ->capture_default_str();
   command
       ->add_option("--source", a->source, "videos: model, or truth and vae to check the analyser")
       ->check(CLI::IsMember({"model", "truth", "vae"}))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->excludes(suite);
   command->add_option("--attention", a->attention, "monarch, dense or both")
       ->check(CLI::IsMember({"monarch", "dense", "both"}))
-      ->capture_default_str();
-  command->add_option("--steps", a->steps, "denoising steps (default: the model's)");
-  command->add_option("--guidance", a->guidance, "guidance scale (default: the model's)");
+      ->capture_default_str()
+      ->excludes(suite);
+  command->add_option("--steps", a->steps, "denoising steps (default: the model's)")
+      ->excludes(suite);
+  command->add_option("--guidance", a->guidance, "guidance scale (default: the model's)")
+      ->excludes(suite);
   command->add_option("--seed", a->seed, "seed of captions and noise")->capture_default_str();
   command->add_flag("--json", a->json, "one JSON object a line");
-  command->add_flag("--each", a->each, "also print every caption and what was seen in its video");
-  command->footer("Example: monarch evaluate shapes --captions 64 --json");
+  command->add_flag("--each", a->each, "also print every caption and what was seen in its video")
+      ->excludes(suite);
+  command->add_option("--seeds", a->suite.seeds, "with --suite: noises of every caption")
+      ->capture_default_str()
+      ->needs(suite);
+  command
+      ->add_option("--output", a->suite.output,
+                   "with --suite: NAME.json; tables (.md) and a plot (.svg) go beside it. What is "
+                   "complete there is not measured again")
+      ->capture_default_str()
+      ->needs(suite);
+  command->footer(
+      "Examples:\n"
+      "  monarch evaluate shapes --captions 64 --json\n"
+      "  monarch evaluate shapes --suite configs/shapes/results.yaml --captions 256 --seeds 3 "
+      "--output results.json");
   command->callback([a] {
     a->model = shipped_path(a->model);
     run_evaluate(*a);

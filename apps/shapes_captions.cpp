@@ -32,16 +32,4 @@ evaluation::ShapesAnalysis analyse_frames(const at::Tensor& frames) {
       static_cast<int>(frames.size(2)));
 }
 
-void Tally::add(const evaluation::ShapeScore& score) {
-  ++shapes;
-  color += score.color;
-  kind += score.kind;
-  motion += score.motion;
-  all += score.color && score.kind && score.motion;
-}
-
-double Tally::percent(std::int64_t count) const {
-  return shapes > 0 ? 100.0 * static_cast<double>(count) / static_cast<double>(shapes) : 0.0;
-}
-
 }  // namespace monarch::apps

@@ -1,4 +1,4 @@
-// Held-out captions of the shapes world, and how much of them videos keep.
+// Held-out captions of the shapes world, and what videos show of them.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -27,13 +27,5 @@ std::vector<evaluation::ShapeClaim> claims_of(const Caption& caption);
 
 // frames [T, H, W, 3] of bytes, contiguous
 evaluation::ShapesAnalysis analyse_frames(const at::Tensor& frames);
-
-// How many shapes were claimed, and how many attributes of them were seen.
-struct Tally {
-  std::int64_t shapes = 0, color = 0, kind = 0, motion = 0, all = 0;
-
-  void add(const evaluation::ShapeScore& score);
-  double percent(std::int64_t count) const;
-};
 
 }  // namespace monarch::apps

@@ -64,7 +64,7 @@ Json quality_json(const std::string& family, const std::string& name, double spa
             {"sparsity", sparsity},
             {"ssim", quality.ssim},
             {"psnr", std::isfinite(quality.psnr) ? Json(quality.psnr) : Json()}};
-  const Tally& tally = quality.tally;
+  const evaluation::ShapesTally& tally = quality.tally;
   if (tally.shapes > 0) {
     json["color_percent"] = tally.percent(tally.color);
     json["shape_percent"] = tally.percent(tally.kind);

@@ -9,6 +9,7 @@
 #include "apps/shapes_captions.h"
 #include "monarch/base/options_reader.h"
 #include "monarch/evaluation/comparison.h"
+#include "monarch/evaluation/shapes_scores.h"
 
 namespace monarch::apps {
 
@@ -24,8 +25,8 @@ class VideoJudge {
       : model_(model), prompts_(std::move(prompts)), seed_(seed) {}
 
   struct Quality {
-    double psnr = 0, ssim = 0;  // means over the prompts
-    Tally tally;                // of the captions' claims
+    double psnr = 0, ssim = 0;      // means over the prompts
+    evaluation::ShapesTally tally;  // of the captions' claims
   };
 
   const std::vector<ComparedPrompt>& prompts() const { return prompts_; }
