@@ -1,11 +1,12 @@
 // monarch convert: checkpoints between torch files and safetensors, and between floating types;
-// videos to latents.
+// what was trained to model folders; videos to latents.
 #include <iostream>
 #include <memory>
 #include <optional>
 
 #include "apps/command.h"
 #include "apps/convert_latents.h"
+#include "apps/convert_model.h"
 #include "apps/progress.h"
 #include "monarch/base/error.h"
 #include "monarch/base/timer.h"
@@ -18,6 +19,8 @@ namespace {
 struct ConvertArguments {
   std::string input, output, dtype, group;
   bool wan_names = false;
+  std::string config;
+  bool use_ema = false;
   ConvertLatentsArguments latents;
 };
 
@@ -46,6 +49,13 @@ std::map<std::string, std::string> renaming(const io::Checkpoint& checkpoint,
 void convert(const ConvertArguments& arguments) {
   if (wants_latents(arguments.output, arguments.latents))
     return convert_latents(arguments.input, arguments.output, arguments.latents);
+  if (!arguments.config.empty()) {
+    return convert_model(arguments.input, arguments.output,
+                         {.config = arguments.config,
+                          .model = arguments.latents.model,
+                          .dtype = arguments.dtype,
+                          .use_ema = arguments.use_ema});
+  }
   const Timer timer;
   const auto checkpoint = io::open_checkpoint(arguments.input);
   io::ConvertOptions options;
@@ -68,25 +78,33 @@ void convert(const ConvertArguments& arguments) {
 void add_convert(CLI::App& app) {
   auto arguments = std::make_shared<ConvertArguments>();
   CLI::App* command = app.add_subcommand(
-      "convert", "turn a checkpoint into .safetensors, .pt or .pth, or videos into latents (.mdb)");
+      "convert",
+      "turn a checkpoint into .safetensors, .pt, .pth or a model folder, or videos into latents");
   command
       ->add_option("input", arguments->input,
                    "a checkpoint, or a folder of shards; a folder of videos, an LMDB, or shapes:N")
       ->required();
   command
       ->add_option("output", arguments->output,
-                   "its extension decides the format; a folder with --shards")
+                   "its extension decides the format; a folder with --config or --shards")
       ->required();
   command->add_option("--dtype", arguments->dtype, "float32, bfloat16, float16 or float64");
   command->add_option("--group", arguments->group,
                       "only the tensors of one dictionary, for instance generator_ema");
   command->add_flag("--wan-names", arguments->wan_names,
                     "translate diffusers and transformers names, strip wrappers");
+  CLI::Option* config = command->add_option(
+      "--config", arguments->config,
+      "write a model folder that generates and streams as this run's configuration says");
+  command->add_flag("--use-ema,--use_ema", arguments->use_ema, "with --config: averaged weights")
+      ->needs(config);
   add_convert_latents_flags(*command, arguments->latents);
   command->footer(
       "Examples:\n"
       "  monarch convert self_forcing_dmd.pt out.safetensors --group "
       "generator_ema --wan-names --dtype bfloat16\n"
+      "  monarch convert logs/dmd/checkpoint_model_000600 student --config "
+      "configs/self_forcing_monarch_dmd.yaml --use-ema --dtype bfloat16\n"
       "  monarch convert videos latents --shards 16 --model wan_models/Wan2.1-T2V-1.3B");
   command->callback([arguments] { convert(*arguments); });
 }

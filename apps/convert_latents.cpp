@@ -62,8 +62,9 @@ void write_all(const training::LatentData& data, const std::string& output,
 }  // namespace
 
 void add_convert_latents_flags(CLI::App& command, ConvertLatentsArguments& a) {
-  command.add_option("--model", a.model, "latents: the model whose VAE encodes")
-      ->capture_default_str();
+  command.add_option("--model", a.model,
+                     "latents: the model whose VAE encodes (default: models/shapes); model "
+                     "folder: whose other parts are taken (default: the configuration's)");
   command.add_option("--size", a.size, "latents: WIDTHxHEIGHT in pixels (832x480)");
   command.add_option("--frames", a.frames, "latents: pixel frames, 1 + 4n; 1 takes images")
       ->capture_default_str();
@@ -86,7 +87,7 @@ void convert_latents(const std::string& input, const std::string& output,
                      "shapes:N");
   if (!shapes && training::is_lmdb(input))
     return write_all(training::LmdbLatents(input), output, a);
-  pipelines::WanSystem system(shipped_path(a.model));
+  pipelines::WanSystem system(shipped_path(a.model.empty() ? kShapesModel : a.model));
   const training::VideoSize size = video_size(a);
   MONARCH_CHECK(system.vae_config().num_frames(
                     system.vae_config().num_latent_frames(size.frames)) == size.frames,

@@ -9,7 +9,7 @@
 namespace monarch::apps {
 
 struct ConvertLatentsArguments {
-  std::string model = "models/shapes", size, prompts;
+  std::string model, size, prompts;  // no model: the shapes model
   std::int64_t frames = 81, shards = 1;
   std::uint64_t seed = 1;
 };

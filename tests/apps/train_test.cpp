@@ -6,6 +6,7 @@
 #include <csignal>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
 #include "tests/apps/run_binary.h"
 #include "tests/apps/tiny_model.h"
@@ -93,6 +94,56 @@ TEST_F(Train, ItsCheckpointGenerates) {
       "generate --model '" + tiny_model() + "' --checkpoint '" + checkpoint("run", 1).string() +
       "' --use_ema --prompt x --size 32x32 --frames 9 -o '" + (folder_ / "frames") + "'");
   EXPECT_EQ(made.exit_code, 0) << made.output;
+}
+
+// A folder of its own does what configuration and checkpoint do together.
+TEST_F(Train, ItsCheckpointBecomesAModelFolder) {
+  write_config("causal: true\nfps: 12");
+  ASSERT_EQ(run_monarch(arguments("run")).exit_code, 0);
+  const std::string config = "--config '" + (folder_ / "dmd.yaml") + "' ";
+  const std::string weights = "'" + checkpoint("run", kIterations).string() + "' ";
+  const auto convert = [&](const std::string& name, const std::string& more) {
+    const RunResult run =
+        run_monarch("convert " + weights + "'" + (folder_ / name) + "' " + config + more);
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+  };
+  const auto latents = [&](const std::string& model, const std::string& name) {
+    const std::string file = folder_ / (name + ".latents");
+    const RunResult run =
+        run_monarch("generate " + model + " --prompt x --json -o '" + (folder_ / (name + ".gif")) +
+                    "' --save-latents '" + file + "'");
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    const auto report = nlohmann::json::parse(run.output);
+    EXPECT_EQ(report["mode"], "self-forcing");
+    EXPECT_EQ(report["attention"], "monarchrt");
+    EXPECT_EQ(report["frames"], 9);
+    return content(file);
+  };
+  convert("averaged", "--use-ema");
+  convert("raw", "");
+  convert("half", "--use-ema --dtype float16");
+  const std::string expected =
+      latents(config + "--checkpoint " + weights + "--use-ema", "from_checkpoint");
+  EXPECT_FALSE(expected.empty());
+  EXPECT_TRUE(latents("--model '" + (folder_ / "averaged") + "'", "averaged") == expected);
+  EXPECT_FALSE(latents("--model '" + (folder_ / "raw") + "'", "raw") == expected);
+  latents("--model '" + (folder_ / "half") + "'", "half");
+  const auto bytes = [&](const char* model) {
+    return static_cast<double>(
+        fs::file_size(fs::path(folder_ / model) / "diffusion_pytorch_model.safetensors"));
+  };
+  EXPECT_LT(bytes("half"), 0.75 * bytes("averaged"));
+  EXPECT_EQ(run_monarch("verify '" + (folder_ / "half") + "'").exit_code, 0);
+
+  const auto fails = [&](const std::string& command, const std::string& message) {
+    const RunResult run = run_monarch("convert " + weights + command);
+    EXPECT_NE(run.exit_code, 0);
+    EXPECT_NE(run.output.find(message), std::string::npos) << run.output;
+  };
+  fails("'" + (folder_ / "raw") + "' " + config, "is there already");
+  fails("'" + (folder_ / "x") + "' " + config + "--dtype f7", "unknown --dtype f7");
+  fails("'" + (folder_ / "x") + "' " + config + "--model models/shapes", "do not fit");
+  EXPECT_FALSE(fs::exists(folder_ / "x"));
 }
 
 TEST_F(Train, MakesValidationVideosThatChangeNothing) {
