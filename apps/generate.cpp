@@ -1,6 +1,7 @@
 // `monarch generate`: prompt in, video out. Parses, calls pipelines, writes files, prints times.
 #include <ATen/Parallel.h>
 
+#include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "apps/generate/system_options.h"
 #include "apps/generate/tensor_files.h"
 #include "apps/generate/video_sink.h"
+#include "apps/processes.h"
 #include "apps/progress.h"
 #include "monarch/base/error.h"
 #include "monarch/base/memory.h"
@@ -70,6 +72,9 @@ void print_result(const GenerateArguments& a, const GenerationOptions& options,
     std::cerr << "  " << describe(runs) << '\n';
 }
 
+// The others wait while the first process decodes a whole video.
+constexpr parallel::CommunicatorOptions kPatient{.answer = std::chrono::hours(24)};
+
 // Progress of the stages of one video on stderr.
 class StageProgress {
  public:
@@ -102,7 +107,10 @@ void refuse_image_models(const std::string& folder) {
 
 class Generation {
  public:
-  explicit Generation(const GenerateArguments& arguments) : a_(arguments) {}
+  // All of `group` make every video together; the first of them shows and writes it.
+  Generation(const GenerateArguments& arguments, const parallel::Launch& launch,
+             std::shared_ptr<parallel::Communicator> group)
+      : a_(arguments), launch_(launch), group_(std::move(group)) {}
 
   void run() {
     check_prompts(a_);
@@ -116,8 +124,11 @@ class Generation {
                   pipelines::generation_mode_name(options_.mode()),
                   "; give the --config and --checkpoint of one, for instance "
                   "configs/self_forcing_monarch_dmd.yaml");
-    pipelines::WanSystem system(folder, system_options(a_));
+    pipelines::WanSystemOptions loading = system_options(a_, launch_.local_rank);
+    if (group_->size() > 1) loading.sequence = group_;
+    pipelines::WanSystem system(folder, loading);
     if (a_.dry_run) {
+      if (!leads()) return;
       const Json estimate = estimate_run(system, options_, a_.num_samples);
       std::cout << (a_.json ? estimate.dump()
                             : "expected, not run:\n" + describe_estimate(estimate))
@@ -127,24 +138,27 @@ class Generation {
     if (a_.latents.empty()) {
       limit_device_memory(system, options_, a_, pipelines::course_of(options_), a_.num_samples);
     }
-    if (a_.verbose) describe(system);
-    if (a_.latents.empty()) warn_if_too_large(system);
+    if (a_.verbose && leads()) describe(system);
+    if (a_.latents.empty() && leads()) warn_if_too_large(system);
     const std::vector<PromptItem> items =
         a_.latents.empty() ? read_prompt_items(a_) : std::vector<PromptItem>{{0, a_.latents, ""}};
-    check_outputs(a_, items, options_);
+    if (leads()) check_outputs(a_, items, options_);
     // The originals draw all videos of a run from one generator; otherwise a video depends on its
     // seed alone.
     const bool one_stream = !a_.output_folder.empty() && !a_.prompt_file.empty();
     const std::uint64_t seed =
-        a_.seed + (one_stream ? static_cast<std::uint64_t>(process_rank().rank) : 0);
+        a_.seed + (one_stream ? static_cast<std::uint64_t>(process_rank(a_).rank) : 0);
     at::Generator shared = pipelines::seeded_generator(seed);
     for (const PromptItem& item : items) {
       one_video(system, item, output_paths(a_, item, items.size() == 1),
                 one_stream ? shared : pipelines::seeded_generator(seed));
     }
+    group_->barrier();
   }
 
  private:
+  bool leads() const { return group_->rank() == 0; }
+
   void describe(const pipelines::WanSystem& system) const {
     const models::WanConfig config = pipelines::run_config(system, options_);
     std::cerr << "model " << system.folder().string() << ": " << config.num_layers
@@ -183,7 +197,7 @@ class Generation {
                                       : fs::path(a_.save_latents);
     bool latents_saved = false;
     pipelines::GenerationResult result;
-    StageProgress progress(a_.json);
+    StageProgress progress(a_.json || !leads());
     pipelines::RunControl control;
     control.on_step = std::ref(progress);
     control.cancelled = interrupted;
@@ -195,17 +209,19 @@ class Generation {
         pipelines::GenerationRequest request{.prompt = item.text,
                                              .num_samples = a_.num_samples,
                                              .generator = generator,
-                                             .initial_video = initial_video()};
+                                             .initial_video = initial_video(),
+                                             .decode = leads()};
         if (!a_.embeddings.empty()) {
           request.context = load_tensor(a_.embeddings, "context");
           request.negative_context = load_tensor(a_.embeddings, "negative_context");
         }
         request.on_context = [&](const at::Tensor& context, const at::Tensor& negative) {
-          if (!a_.save_embeddings.empty())
+          if (!a_.save_embeddings.empty() && leads())
             save_tensors(a_.save_embeddings,
                          {{"context", context}, {"negative_context", negative}});
         };
         request.on_latents = [&](const at::Tensor& latents) {
+          if (!leads()) return;
           save_tensors(latents_path, {{"latents", latents}});
           latents_saved = true;
         };
@@ -215,7 +231,7 @@ class Generation {
     } catch (const Error& error) {
       progress.finish();
       const bool interrupted_with_frames =
-          error.code() == ErrorCode::kCancelled && sink.num_frames() > 0;
+          (error.code() == ErrorCode::kCancelled || interrupted()) && sink.num_frames() > 0;
       if (interrupted_with_frames) {
         sink.finish();
         std::cerr << "monarch: interrupted; the " << sink.num_frames()
@@ -232,10 +248,12 @@ class Generation {
       throw;
     }
     if (latents_saved && a_.save_latents.empty()) fs::remove(latents_path);
-    print_result(a_, options_, item, paths, result, sink, timer.seconds());
+    if (leads()) print_result(a_, options_, item, paths, result, sink, timer.seconds());
   }
 
   const GenerateArguments& a_;
+  parallel::Launch launch_;
+  std::shared_ptr<parallel::Communicator> group_;
   GenerationOptions options_;
 };
 
@@ -245,7 +263,12 @@ void add_generate(CLI::App& app) {
   auto arguments = std::make_shared<GenerateArguments>();
   CLI::App* command = app.add_subcommand("generate", "make a video from a prompt");
   add_generate_flags(*command, *arguments);
-  command->callback([arguments] { Generation(*arguments).run(); });
+  command->callback([arguments] {
+    const parallel::Launch launch = sequence_launch("generate", arguments->sequence_parallel_size);
+    share_cores(launch);
+    together(launch, kPatient,
+             [&](const auto& group) { Generation(*arguments, launch, group).run(); });
+  });
 }
 
 }  // namespace monarch::apps

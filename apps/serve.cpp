@@ -4,14 +4,17 @@
 #include <chrono>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "apps/command.h"
 #include "apps/generate/arguments.h"
 #include "apps/generate/system_options.h"
+#include "apps/processes.h"
 #include "monarch/base/error.h"
 #include "monarch/serving/http_server.h"
 #include "monarch/serving/service.h"
+#include "monarch/serving/wan/shared_engine.h"
 #include "monarch/serving/wan/wan_engine.h"
 
 namespace monarch::apps {
@@ -50,6 +53,7 @@ void add_flags(CLI::App& command, ServeArguments& a) {
           "or left to the CPU")
       ->transform(CLI::AsSizeValue(false));
   command.add_option("--threads", g.threads, "CPU threads of the model (default: all cores)");
+  add_sequence_flag(command, g);
   command
       .add_option("--address", a.address, "where to listen; beyond this machine only with a token")
       ->capture_default_str();
@@ -73,17 +77,28 @@ void add_flags(CLI::App& command, ServeArguments& a) {
       "  curl -d '{\"prompt\": \"a red circle\"}' http://127.0.0.1:8080/v1/videos");
 }
 
-void serve(const ServeArguments& a) {
+// The others wait for the next viewer.
+constexpr parallel::CommunicatorOptions kPatient{.answer = std::chrono::hours(24 * 365)};
+
+// All of `group` make every video together; the first of them serves.
+void serve(const ServeArguments& a, const parallel::Launch& launch,
+           const std::shared_ptr<parallel::Communicator>& group) {
   MONARCH_CHECK_CODE(serving::has_http_server(), kUnsupported,
                      "[serve] this binary was built without Boost; install libboost-dev and build "
                      "again");
   if (a.generate.threads > 0) at::set_num_threads(static_cast<int>(a.generate.threads));
-  pipelines::WanSystem system(resolve_model(a.generate), system_options(a.generate));
+  pipelines::WanSystemOptions loading = system_options(a.generate, launch.local_rank);
+  if (group->size() > 1) loading.sequence = group;
+  pipelines::WanSystem system(resolve_model(a.generate), loading);
   const pipelines::GenerationOptions settings = resolve_options(a.generate);
   const bool endless = settings.mode() == pipelines::GenerationMode::kSelfForcing;
   limit_device_memory(system, settings, a.generate, pipelines::Course::kLive,
                       endless ? a.max_viewers : 1);
-  serving::WanEngine engine(system, settings);
+  serving::WanEngine own(system, settings);
+  if (group->rank() > 0) return serving::follow(own, *group);
+  std::optional<serving::SharedEngine> shared;
+  if (group->size() > 1) shared.emplace(own, *group);
+  serving::Engine& engine = shared ? static_cast<serving::Engine&>(*shared) : own;
   serving::ServerOptions options;
   options.access = {.address = a.address, .token = a.token, .hosts = a.hosts};
   options.port = a.port;
@@ -114,7 +129,12 @@ void add_serve(CLI::App& app) {
   auto arguments = std::make_shared<ServeArguments>();
   CLI::App* command = app.add_subcommand("serve", "live video in a browser, steered while it runs");
   add_flags(*command, *arguments);
-  command->callback([arguments] { serve(*arguments); });
+  command->callback([arguments] {
+    const parallel::Launch launch =
+        sequence_launch("serve", arguments->generate.sequence_parallel_size);
+    share_cores(launch);
+    together(launch, kPatient, [&](const auto& group) { serve(*arguments, launch, group); });
+  });
 }
 
 }  // namespace monarch::apps

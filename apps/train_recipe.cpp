@@ -1,14 +1,11 @@
 #include "apps/train_recipe.h"
 
-#include <ATen/Parallel.h>
-
-#include <algorithm>
 #include <functional>
 #include <iostream>
-#include <memory>
 #include <optional>
 
 #include "apps/device.h"
+#include "apps/processes.h"
 #include "apps/shipped.h"
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
@@ -20,12 +17,6 @@
 
 namespace monarch::apps {
 namespace {
-
-// Processes of one machine share its cores, unless the user has said how.
-void share_cores(const parallel::Launch& launch) {
-  if (launch.local_size == 1 || parallel::environment_variable("OMP_NUM_THREADS")) return;
-  at::set_num_threads(std::max(1, at::get_num_threads() / static_cast<int>(launch.local_size)));
-}
 
 void run(const TrainRecipeArguments& a, const parallel::Launch& launch,
          parallel::Communicator& group) {
@@ -98,13 +89,7 @@ void add_train_recipe_flags(CLI::App& command, TrainRecipeArguments& a) {
 void run_train_recipe(const TrainRecipeArguments& a) {
   const parallel::Launch launch = parallel::read_launch();
   share_cores(launch);
-  const std::unique_ptr<parallel::Communicator> group = parallel::Communicator::join(launch);
-  try {
-    run(a, launch, *group);
-  } catch (const std::exception& error) {
-    group->leave(error.what());
-    throw;
-  }
+  together(launch, {}, [&](const auto& group) { run(a, launch, *group); });
 }
 
 }  // namespace monarch::apps

@@ -60,6 +60,9 @@ void check_combinations(const GenerateArguments& a) {
                 a.num_samples, " is out of range; use 1 to 1024");
   MONARCH_CHECK(a.threads >= 0 && a.threads <= 1024, "[generate] --threads ", a.threads,
                 " is out of range; use 1 to 1024, or leave it out for all cores");
+  MONARCH_CHECK(a.sequence_parallel_size == 1 || a.latents.empty(),
+                "[generate] --sequence-parallel-size has no meaning with --latents, which one "
+                "process decodes");
   const bool numbers = a.f_tied || a.h_reduce || a.w_reduce || a.iterations;
   MONARCH_CHECK(!numbers || a.attention != "dense",
                 "[generate] --f-tied, --h-reduce, --w-reduce and --iterations have no meaning with "
@@ -111,6 +114,14 @@ void check_prompts(const GenerateArguments& a) {
                 "[generate] there is nothing to show; give --prompt TEXT or --prompt-file FILE");
   MONARCH_CHECK(!a.has_prompt || !blank(a.prompt),
                 "[generate] the prompt is empty; say what the video shows");
+}
+
+void add_sequence_flag(CLI::App& command, GenerateArguments& a) {
+  command
+      .add_option("--sequence-parallel-size,--sequence_parallel_size", a.sequence_parallel_size,
+                  "processes (torchrun, Slurm, MPI) that make every video together")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
 }
 
 void add_generate_flags(CLI::App& command, GenerateArguments& a) {
@@ -183,6 +194,7 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
           "memory of the GPU to use, for example 8GiB: what does not fit is freed, streamed "
           "or left to the CPU")
       ->transform(CLI::AsSizeValue(false));
+  add_sequence_flag(command, a);
   heading("Machine");
 
   command.add_option("--embeddings", a.embeddings,
@@ -232,8 +244,9 @@ pipelines::GenerationOptions resolve_options(const GenerateArguments& a) {
   return options;
 }
 
-ProcessRank process_rank() {
+ProcessRank process_rank(const GenerateArguments& a) {
   ProcessRank result;
+  if (a.sequence_parallel_size > 1) return result;
   result.world_size = environment_number("WORLD_SIZE", environment_number("SLURM_NTASKS", 1));
   result.rank = environment_number("RANK", environment_number("SLURM_PROCID", 0));
   MONARCH_CHECK(result.world_size >= 1 && result.rank < result.world_size,
@@ -253,7 +266,7 @@ std::vector<PromptItem> read_prompt_items(const GenerateArguments& a) {
                   extended.size(), " lines, ", a.prompt_file, " has ", prompts.size(),
                   "; both need one line a prompt");
   }
-  const ProcessRank process = process_rank();
+  const ProcessRank process = process_rank(a);
   std::vector<PromptItem> items;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     if (blank(extended[i])) continue;

@@ -34,7 +34,8 @@ struct GenerateArguments {
   std::string dtype, device = "cpu";  // no dtype: f32, on a GPU bf16
   std::int64_t threads = 0;
   bool low_memory = false;
-  std::uint64_t vram = 0;  // bytes of the GPU's memory that may be used; 0: all
+  std::uint64_t vram = 0;                   // bytes of the GPU's memory that may be used; 0: all
+  std::int64_t sequence_parallel_size = 1;  // processes that make every video together
 
   // intermediate results
   std::string embeddings, save_embeddings, latents, save_latents;
@@ -46,6 +47,8 @@ struct GenerateArguments {
 };
 
 void add_generate_flags(CLI::App& command, GenerateArguments& arguments);
+// --sequence-parallel-size alone.
+void add_sequence_flag(CLI::App& command, GenerateArguments& arguments);
 
 // Throws unless exactly one source of prompts, or latents, is given.
 void check_prompts(const GenerateArguments& arguments);
@@ -65,13 +68,14 @@ struct PromptItem {
 };
 
 // All prompts of this process: with RANK and WORLD_SIZE (torchrun) or SLURM_PROCID and SLURM_NTASKS
-// set, every WORLD_SIZE-th one.
+// set, every WORLD_SIZE-th one, unless the processes make every video together.
 std::vector<PromptItem> read_prompt_items(const GenerateArguments& arguments);
 
-// Rank of this process among those that share a prompt file; 0 of 1 alone.
+// Rank of this process among those that share a prompt file; 0 of 1 alone, and for processes that
+// make every video together.
 struct ProcessRank {
   std::int64_t rank = 0, world_size = 1;
 };
-ProcessRank process_rank();
+ProcessRank process_rank(const GenerateArguments& arguments);
 
 }  // namespace monarch::apps

@@ -16,9 +16,9 @@ at::ScalarType scalar_type(const std::string& dtype, const at::Device& device) {
 
 }  // namespace
 
-pipelines::WanSystemOptions system_options(const GenerateArguments& a) {
+pipelines::WanSystemOptions system_options(const GenerateArguments& a, std::int64_t local_rank) {
   pipelines::WanSystemOptions options;
-  options.device = device_of(a.device);
+  options.device = device_of(a.device, local_rank);
   MONARCH_CHECK(a.vram == 0 || !options.device.is_cpu(),
                 "[device] --vram limits a GPU's memory and has no meaning with --device cpu; "
                 "--low-memory is for that of the machine");

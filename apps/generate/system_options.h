@@ -9,9 +9,10 @@
 
 namespace monarch::apps {
 
-// From --dtype, --device, --low-memory, --checkpoint and --use-ema. Throws for a device that is
-// not there, and for --vram without a GPU.
-pipelines::WanSystemOptions system_options(const GenerateArguments& arguments);
+// From --dtype, --device (cuda: number `local_rank`), --low-memory, --checkpoint and --use-ema.
+// Throws for a device that is not there, and for --vram without a GPU.
+pipelines::WanSystemOptions system_options(const GenerateArguments& arguments,
+                                           std::int64_t local_rank = 0);
 
 // --vram: chooses what stays on the GPU, for `num_videos` at once, and says on standard error what
 // does not and what that costs. Throws where the budget is too small. Before any network is

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
+#include <utility>
 
 namespace monarch::testing {
 
@@ -37,6 +38,22 @@ RunResult run_monarch(const std::string& arguments, const std::string& folder,
                       const std::string& before) {
   return run_shell("cd '" + folder + "' && " + before + " && '" MONARCH_BINARY "' " + arguments +
                    " 2>&1 </dev/null");
+}
+
+std::array<RunResult, 2> run_two_processes(const std::string& arguments) {
+  const std::string place =
+      "cd '" MONARCH_SOURCE_DIR
+      "' && OMP_NUM_THREADS=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=" +
+      std::to_string(20000 + getpid() % 20000);
+  std::array<FILE*, 2> pipes{};
+  for (int rank = 0; rank < 2; ++rank) {
+    const std::string number = std::to_string(rank);
+    pipes[static_cast<std::size_t>(rank)] =
+        start(place + " RANK=" + number + " LOCAL_RANK=" + number +
+              " timeout 120 '" MONARCH_BINARY "' " + arguments + " 2>&1 </dev/null");
+  }
+  RunResult first = finish(pipes[0]);
+  return {std::move(first), finish(pipes[1])};
 }
 
 RunResult run_monarch_and_signal(const std::string& arguments, const std::function<bool()>& ready,

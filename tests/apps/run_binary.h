@@ -1,6 +1,7 @@
 // Runs bin/monarch the way a shell does.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -19,6 +20,9 @@ RunResult run_monarch(const std::string& arguments, const std::string& folder = 
 
 // A whole shell command.
 RunResult run_shell(const std::string& command);
+
+// The command in two processes, as torchrun starts them.
+std::array<RunResult, 2> run_two_processes(const std::string& arguments);
 
 // Starts the command, waits until `ready` (asked every few milliseconds; at most two minutes), then
 // sends it the signal.

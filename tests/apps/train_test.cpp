@@ -188,34 +188,22 @@ TEST_F(Train, SaysWhatIsWrong) {
 
 // Two processes as torchrun starts them.
 TEST_F(Train, TwoProcessesTrainOneModel) {
-  const std::string place =
-      "cd '" MONARCH_SOURCE_DIR
-      "'; export OMP_NUM_THREADS=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 "
-      "MASTER_PORT=" +
-      std::to_string(20000 + getpid() % 20000);
-  const fs::path second = folder_ / "second.txt";
-  const auto both = [&](const std::string& command) {
-    const std::string rank = " LOCAL_RANK=$RANK timeout 120 '" MONARCH_BINARY "' " + command;
-    return run_shell(place + "; RANK=1; export RANK; " + rank + " >'" + second.string() +
-                     "' 2>&1 & " + place + "; RANK=0; export RANK; " + rank +
-                     " 2>&1; code=$?; wait; exit $code");
-  };
-  RunResult result = both(arguments("two", "", 3));
-  ASSERT_EQ(result.exit_code, 0) << result.output << content(second);
+  auto both = run_two_processes(arguments("two", "", 3));
+  ASSERT_EQ(both[0].exit_code, 0) << both[0].output << both[1].output;
   EXPECT_TRUE(fs::exists(checkpoint("two", 3)));
-  result = both(arguments("two", "--resume", 5));
-  ASSERT_EQ(result.exit_code, 0) << result.output << content(second);
+  both = run_two_processes(arguments("two", "--resume", 5));
+  ASSERT_EQ(both[0].exit_code, 0) << both[0].output << both[1].output;
   EXPECT_TRUE(fs::exists(checkpoint("two", 5)));
   // Where there is nothing to resume, both say so.
   std::ofstream(checkpoint("two", 5) / "model.safetensors") << "damaged";
   fs::remove_all(checkpoint("two", 4));
   for (int step = 1; step <= 3; ++step) fs::remove_all(checkpoint("two", step));
-  result = both(arguments("two", "--resume", 6));
-  EXPECT_NE(result.exit_code, 0);
-  EXPECT_NE(result.output.find("has no whole checkpoint to resume"), std::string::npos)
-      << result.output;
-  EXPECT_NE(content(second).find("has no whole checkpoint to resume"), std::string::npos)
-      << content(second);
+  both = run_two_processes(arguments("two", "--resume", 6));
+  EXPECT_NE(both[0].exit_code, 0);
+  for (const RunResult& one : both) {
+    EXPECT_NE(one.output.find("has no whole checkpoint to resume"), std::string::npos)
+        << one.output;
+  }
 }
 
 // Two machines, as far as the network can tell: each process has interfaces of its own.
