@@ -135,6 +135,10 @@ void add_train(CLI::App& app) {
                    "dit: steps after those, on three latent frames")
       ->capture_default_str();
   command
+      ->add_option("--image-every", a->options.image_every,
+                   "dit: later steps of which one is on images; 0: none")
+      ->capture_default_str();
+  command
       ->add_option("--latent-noise", a->options.latent_noise,
                    "vae: noise that the decoder learns to bear; less gives sharper outlines")
       ->capture_default_str();

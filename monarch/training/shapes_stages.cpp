@@ -189,6 +189,7 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
                                   .batch = options.batch > 0 ? options.batch : 16,
                                   .image_steps = options.image_steps,
                                   .clip_steps = options.clip_steps,
+                                  .image_every = options.image_every,
                                   .shift = options.shift,
                                   .seed = options.seed};
   recipe_options.model.monarch.enable = options.monarch;

@@ -39,6 +39,7 @@ struct ShapesStageOptions {
   int64_t image_pool = 6000;       // dit: images whose latents are kept
   int64_t image_steps = 0;         // dit: first steps, on images
   int64_t clip_steps = 0;          // dit: steps after those, on three latent frames
+  int64_t image_every = 3;         // dit: later steps of which one is on images; 0: none
   std::filesystem::path init;  // vae (decoder_only), dit: a state or a model folder to start from
   std::filesystem::path base;  // a model folder that stages not found in `out` are taken from
 };

@@ -42,6 +42,7 @@ StageConfig stage_config_from_json(const Json& json, const std::string& where) {
   reader.read("num_images", options.image_pool);
   reader.read("image_iters", options.image_steps);
   reader.read("clip_iters", options.clip_steps);
+  reader.read("image_every", options.image_every);
   read_path(reader, "generator_ckpt", options.init);
   read_path(reader, "model_name", options.base);
   read_path(reader, "export_to", config.model);
@@ -64,6 +65,8 @@ void check_stage(const std::string& stage, const ShapesStageOptions& options) {
                 " pixels; multiples of 16 (256x160, say) were expected");
   MONARCH_CHECK(options.frames >= 1 && options.frames % 4 == 1, "[train] ", options.frames,
                 " frames; 1 + 4n (21, say) were expected");
+  MONARCH_CHECK(options.image_every >= 0, "[train] one step of ", options.image_every,
+                " on images; 0 (none) or more was expected");
 }
 
 }  // namespace monarch::training

@@ -91,6 +91,9 @@ TEST_F(ShapesRecipes, DenoiserLossIsAFunctionOfTheStepAndReachesEveryParameter) 
   const ShapesDitRecipe recipe(options, videos, images, tokenizer, text);
   EXPECT_EQ(recipe.samples(0), 8);  // images: as many latent frames as in four videos
   EXPECT_EQ(recipe.samples(1), 4);
+  EXPECT_EQ(recipe.samples(3), 8);  // every third step
+  options.image_every = 0;
+  EXPECT_EQ(ShapesDitRecipe(options, videos, images, tokenizer, text).samples(3), 4);
   const double loss = recipe.loss(recipe.parameters(), 0, 0, 2).item<double>();
   EXPECT_EQ(loss, recipe.loss(recipe.parameters(), 0, 0, 2).item<double>());
   EXPECT_NEAR(loss, 2.0, 0.5);  // an output of zeros against unit noise and unit latents

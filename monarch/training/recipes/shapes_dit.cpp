@@ -33,7 +33,8 @@ ShapesDitRecipe::ShapesDitRecipe(ShapesDitOptions options, const LatentPool& vid
 
 int64_t ShapesDitRecipe::latent_frames(int64_t step) const {
   const int64_t all = videos_.shape()[1];
-  if (step < options_.image_steps || step % 3 == 0) return 1;
+  if (step < options_.image_steps) return 1;
+  if (options_.image_every > 0 && step % options_.image_every == 0) return 1;
   return step < options_.image_steps + options_.clip_steps ? std::min<int64_t>(3, all) : all;
 }
 

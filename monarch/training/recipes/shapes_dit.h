@@ -5,8 +5,9 @@
 // are worded anew every time; one of ten is empty, for guidance.
 //
 // Clips grow: first images (one latent frame), then three latent frames, then whole videos, with as
-// many latent frames in each batch; every third step stays with images. What a thing looks like is
-// learned from them at a fraction of the cost.
+// many latent frames in each batch; one step of `image_every` stays with images. What a thing looks
+// like is learned from them at a fraction of the cost; what it looks like in motion is not, as all
+// latent frames but the first hold four frames each.
 #pragma once
 
 #include "monarch/models/wan/dit.h"
@@ -22,6 +23,7 @@ struct ShapesDitOptions {
   int64_t batch = 16;       // whole videos a step; more of shorter clips
   int64_t image_steps = 0;  // steps on images, the first ones
   int64_t clip_steps = 0;   // steps on three latent frames, after those
+  int64_t image_every = 3;  // steps of which one is on images, after the first; 0: none
   double shift = 4.0;
   double caption_dropout = 0.1;
   std::uint64_t seed = 1;
