@@ -10,6 +10,7 @@
 #include <numbers>
 
 #include "tests/attention/cuda/emulate.h"
+#include "tests/attention/cuda/modulate_case.h"
 #include "tests/attention/support/tensor.h"
 #include "tests/support/message_of.h"
 
@@ -18,30 +19,7 @@ namespace {
 
 constexpr double kEps = 1e-3;
 
-struct Case {
-  std::int64_t batch = 1;
-  std::int64_t tokens = 1;
-  std::int64_t channels = 8;
-  std::int64_t runs = 1;
-  std::int64_t modulated_batches = 1;
-  DType dtype = DType::kBF16;
-  Padding padding = {};  // after a token: `head` is not used
-
-  std::vector<std::int64_t> shape() const { return {batch, tokens, channels}; }
-  std::vector<std::int64_t> modulation_shape() const { return {modulated_batches, runs, channels}; }
-  std::int64_t rows() const { return batch * tokens; }
-  // Index of the modulation of a token.
-  std::int64_t run(std::int64_t row) const {
-    const std::int64_t first = modulated_batches == 1 ? 0 : row / tokens * runs;
-    return first + row % tokens / (tokens / runs);
-  }
-  // Filled with what no result may keep.
-  Tensor result(const std::vector<std::int64_t>& of, Padding gap = {}) const {
-    Tensor tensor(of, dtype, gap);
-    tensor.fill(std::nan(""));
-    return tensor;
-  }
-};
+using Case = ModulateCase;
 
 void expect_right(const Case& c, const char* name, const Tensor& got, const Tensor& want) {
   EXPECT_LE(relative_error(got, want), c.dtype == DType::kBF16 ? std::exp2(-8) : std::exp2(-11))

@@ -10,6 +10,7 @@
 #include <numbers>
 
 #include "tests/attention/cuda/emulate.h"
+#include "tests/attention/cuda/modulate_case.h"
 #include "tests/attention/support/tensor.h"
 #include "tests/support/message_of.h"
 
@@ -18,25 +19,7 @@ namespace {
 
 constexpr double kEps = 1e-3;
 
-struct Case {
-  std::int64_t batch = 1;
-  std::int64_t tokens = 1;
-  std::int64_t channels = 8;
-  std::int64_t runs = 1;
-  std::int64_t modulated_batches = 1;
-  DType dtype = DType::kBF16;
-  Padding padding = {};  // after a token: `head` is not used
-
-  std::vector<std::int64_t> shape() const { return {batch, tokens, channels}; }
-  Tensor modulation(std::uint32_t seed) const {
-    return random_tensor({modulated_batches, runs, channels}, dtype, seed);
-  }
-  // Index of the modulation of a token.
-  std::int64_t run(std::int64_t row) const {
-    const std::int64_t first = modulated_batches == 1 ? 0 : row / tokens * runs;
-    return first + row % tokens / (tokens / runs);
-  }
-};
+using Case = ModulateCase;
 
 // `value(row, channel)` is the definition.
 void expect_right(const Case& c, const Tensor& got,
@@ -56,8 +39,7 @@ void check_norm(const Case& c, double mean = 0) {
   for (std::int64_t index = 0; index < x.size(); ++index) x.set(index, x.get(index) + mean);
   const Tensor shift = c.modulation(2);
   const Tensor scale = c.modulation(3);
-  Tensor out(c.shape(), c.dtype, c.padding);
-  out.fill(std::nan(""));
+  Tensor out = c.result(c.shape(), c.padding);
   emulate(cuda::modulate_args(cuda::ModulatedNorm{.x = read_only(x.view()),
                                                   .shift = shift.view(),
                                                   .scale = scale.view(),
