@@ -93,6 +93,7 @@ TrainerOptions trainer_options(const ShapesStageOptions& options, int64_t steps,
   trainer.decay_from = options.decay_from;
   trainer.resume = options.resume;
   trainer.workers = options.workers;
+  trainer.mixed_precision = options.mixed_precision;
   trainer.stop = options.stop;
   return trainer;
 }

@@ -24,6 +24,7 @@ struct ShapesStageOptions {
   double decay_from = 0.6;
   bool resume = false;
   int64_t workers = 2;
+  bool mixed_precision = false;  // matrix products in bfloat16; see TrainerOptions
   std::uint64_t seed = 1;
   std::function<bool()> stop;
 

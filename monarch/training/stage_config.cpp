@@ -29,6 +29,7 @@ StageConfig stage_config_from_json(const Json& json, const std::string& where) {
   reader.read("lr", options.lr);
   reader.read("decay_from", options.decay_from);
   reader.read("workers", options.workers);
+  reader.read("mixed_precision", options.mixed_precision);
   reader.read("seed", options.seed);
   reader.read("decoder_only", options.decoder_only);
   reader.read("latent_noise", options.latent_noise);

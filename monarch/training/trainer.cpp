@@ -1,5 +1,7 @@
 #include "monarch/training/trainer.h"
 
+#include <ATen/autocast_mode.h>
+
 #include <cmath>
 #include <fstream>
 #include <future>
@@ -86,12 +88,35 @@ std::pair<int64_t, double> load_state(const Recipe& recipe, const TrainerOptions
   return {std::stoll(state.metadata.at("step")), std::stod(state.metadata.at("seconds"))};
 }
 
+// Matrix products of this thread in bfloat16 while it lives; everything else stays as it is.
+class Autocast {
+ public:
+  explicit Autocast(bool enable)
+      : was_enabled_(at::autocast::is_autocast_enabled(at::kCPU)),
+        was_cached_(at::autocast::is_autocast_cache_enabled()) {
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    // A cached copy of a parameter would outlive the step that changes it.
+    at::autocast::set_autocast_cache_enabled(false);
+    at::autocast::set_autocast_enabled(at::kCPU, enable);
+  }
+  ~Autocast() {
+    at::autocast::set_autocast_enabled(at::kCPU, was_enabled_);
+    at::autocast::set_autocast_cache_enabled(was_cached_);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  bool was_enabled_, was_cached_;
+};
+
 // Runs the parts of a step's batch, each on a thread and on leaves of its own, and leaves the mean
 // gradient in parameters[..].grad(). The order of summation is fixed, so the result does not depend
 // on which thread is faster.
 class Workers {
  public:
-  Workers(const models::TensorMap& parameters, int64_t count) {
+  Workers(const models::TensorMap& parameters, int64_t count, bool mixed_precision)
+      : mixed_precision_(mixed_precision) {
     for (int64_t i = 0; i < count; ++i) {
       models::TensorMap leaves;
       for (const auto& [name, parameter] : parameters)
@@ -105,6 +130,7 @@ class Workers {
     const auto count = static_cast<int64_t>(leaves_.size());
     std::vector<std::future<double>> others;
     const auto run_part = [&](int64_t part) {
+      const Autocast autocast(mixed_precision_);
       const at::Tensor loss =
           recipe.loss(leaves_[static_cast<std::size_t>(part)], step, part, count);
       loss.backward();
@@ -128,6 +154,7 @@ class Workers {
   }
 
  private:
+  bool mixed_precision_;
   std::vector<models::TensorMap> leaves_;
 };
 
@@ -158,7 +185,7 @@ TrainingResult train(Recipe& recipe, const TrainerOptions& options) {
   std::filesystem::create_directories(options.out / recipe.name());
   io::EventFile events(options.out / recipe.name());
 
-  Workers workers(recipe.parameters(), options.workers);
+  Workers workers(recipe.parameters(), options.workers, options.mixed_precision);
   const int threads_before = at::get_num_threads();
   at::set_num_threads(1);
   TrainingResult result;

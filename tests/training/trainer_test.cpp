@@ -72,6 +72,22 @@ TEST_F(TrainerTest, LearnsALine) {
   EXPECT_NEAR(result.average.at("bias").mean().item<double>(), 1.0, 0.1);
 }
 
+// bfloat16 products see the parameters of their own step, and round only themselves.
+TEST_F(TrainerTest, MixedPrecisionLearnsTheSameLine) {
+  TrainerOptions run = options("mixed");
+  run.steps = 400;
+  run.lr = 0.3;
+  run.mixed_precision = true;
+  LineRecipe recipe;
+  const TrainingResult result = train(recipe, run);
+  EXPECT_LT(result.loss, 0.05);
+  EXPECT_NEAR(result.average.at("bias").mean().item<double>(), 1.0, 0.1);
+  EXPECT_EQ(result.average.at("weight").scalar_type(), at::kFloat);
+  const LineRecipe exact;  // nothing is left behind on this thread
+  EXPECT_EQ(exact.loss(exact.parameters(), 0, 0, 1).scalar_type(), at::kFloat);
+  EXPECT_EQ(at::linear(at::ones({2, 3}), at::ones({4, 3})).scalar_type(), at::kFloat);
+}
+
 // Stopped after 23 steps and continued: the same bits as never stopped, with AdamW and with Muon.
 TEST_F(TrainerTest, ContinuingEqualsNotStopping) {
   for (const bool muon : {false, true}) {
