@@ -79,6 +79,22 @@ TEST_F(CheckpointCommands, ConvertsThereAndBack) {
                  2, "unknown --dtype f7");
 }
 
+TEST_F(CheckpointCommands, ConvertsAShardedCheckpoint) {
+  const std::string sample = "tests/fixtures/training/checkpoint_sample/";
+  const std::string safe = folder_ / "x.safetensors", plain = folder_ / "y.safetensors";
+  const auto convert = [](const std::string& from, const std::string& to) {
+    const RunResult run = run_monarch("convert " + from + " '" + to + "' --group generator");
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+  };
+  convert(sample + "checkpoint_model_000050", safe);
+  convert(sample + "model.pt", plain);
+  const auto tensors = [](const std::string& file) {
+    return Json::parse(run_monarch("inspect --json --tensors '" + file + "'").output)["tensors"];
+  };
+  EXPECT_FALSE(tensors(plain).empty());
+  EXPECT_EQ(tensors(safe), tensors(plain));
+}
+
 TEST_F(CheckpointCommands, VerifiesAModelFolder) {
   const RunResult sound = run_monarch("verify '" + model() + "'");
   EXPECT_EQ(sound.exit_code, 0) << sound.output;

@@ -91,16 +91,9 @@ TEST_F(SequenceParallel, SaysWhatDoesNotFit) {
 TEST_F(SequenceParallel, TrainsAsOneProcessDoes) {
   std::ofstream(folder_ / "prompts.txt") << "a red circle\na blue square\nsome dog\n";
   const auto losses = [&](const std::string& name, int size) -> std::pair<double, double> {
-    const std::string& model = tiny_model();
     std::ofstream(folder_ / "dmd.yaml")
-        << "trainer: score_distillation\nmodel_kwargs: {timestep_shift: 5.0, model_name: " << model
-        << "}\nreal_name: " << model << "\nfake_name: " << model
-        << "\ndata_path: " << folder_ / "prompts.txt"
-        << "\ndenoising_step_list: [1000, 500]\nwarp_denoising_step: true\n"
-           "num_frame_per_block: 3\nnum_training_frames: 6\nloss_frames: 6\ntimestep_shift: 5.0\n"
-           "mixed_precision: false\nimage_or_video_shape: [1, 6, 16, 4, 4]\nbatch_size: 2\n"
-           "seed: 7\nnegative_prompt: bad\nmonarch_args: {enable: true}\n"
-        << "sequence_parallel_size: " << size << '\n';
+        << tiny_distillation(folder_ / "prompts.txt")
+        << "num_training_frames: 6\nsequence_parallel_size: " << size << '\n';
     const std::string command = "train --config '" + (folder_ / "dmd.yaml") + "' --logdir '" +
                                 (folder_ / name) + "' --iterations 1";
     const RunResult run = size == 1 ? run_monarch(command) : run_two_processes(command)[0];

@@ -27,16 +27,10 @@ class Train : public ::testing::Test {
   }
 
   void write_config(const std::string& more) {
-    const std::string& model = tiny_model();
     std::ofstream(folder_ / "dmd.yaml")
-        << "trainer: score_distillation\nmodel_kwargs: {timestep_shift: 5.0, model_name: " << model
-        << "}\nreal_name: " << model << "\nfake_name: " << model
-        << "\ndata_path: " << folder_ / "prompts.txt"
-        << "\ndenoising_step_list: [1000, 500]\nwarp_denoising_step: true\n"
-           "num_frame_per_block: 3\nnum_training_frames: 9\nloss_frames: 6\ntimestep_shift: 5.0\n"
-           "mixed_precision: false\nimage_or_video_shape: [1, 6, 16, 4, 4]\nbatch_size: 2\n"
-           "ema_weight: 0.9\nema_start_step: 3\ndfake_gen_update_ratio: 2\nlog_iters: 1\nseed: 7\n"
-           "negative_prompt: bad\nmonarch_args: {enable: true}\n"
+        << tiny_distillation(folder_ / "prompts.txt")
+        << "num_training_frames: 9\nema_weight: 0.9\nema_start_step: 3\n"
+           "dfake_gen_update_ratio: 2\nlog_iters: 1\n"
         << more << "\n";
   }
   std::string arguments(const std::string& run, const std::string& more = "",
@@ -122,10 +116,17 @@ TEST_F(Train, ItsCheckpointBecomesAModelFolder) {
   convert("averaged", "--use-ema");
   convert("raw", "");
   convert("half", "--use-ema --dtype float16");
+  const std::string torch_file = "'" + (folder_ / "run.pt") + "' ";
+  ASSERT_EQ(run_monarch("convert " + weights + torch_file).exit_code, 0);
+  ASSERT_EQ(run_monarch("convert " + torch_file + "'" + (folder_ / "of_torch") + "' " + config +
+                        "--use-ema")
+                .exit_code,
+            0);
   const std::string expected =
       latents(config + "--checkpoint " + weights + "--use-ema", "from_checkpoint");
   EXPECT_FALSE(expected.empty());
   EXPECT_TRUE(latents("--model '" + (folder_ / "averaged") + "'", "averaged") == expected);
+  EXPECT_TRUE(latents("--model '" + (folder_ / "of_torch") + "'", "of_torch") == expected);
   EXPECT_FALSE(latents("--model '" + (folder_ / "raw") + "'", "raw") == expected);
   latents("--model '" + (folder_ / "half") + "'", "half");
   const auto bytes = [&](const char* model) {
