@@ -109,11 +109,13 @@ void read_distillation(OptionsReader& reader, const std::string& where, TrainCon
 
 void read_attention(OptionsReader& reader, const std::string& where, const Json& merged,
                     TrainConfig& config) {
-  reader.accept("monarch_args");
-  if (merged.contains("monarch_args")) {
-    config.monarch =
-        ops::MonarchOptions::from_json(merged.at("monarch_args"), where + ".monarch_args");
-  }
+  const auto read_monarch = [&](const char* key, ops::MonarchOptions& options) {
+    reader.accept(key);
+    if (merged.contains(key))
+      options = ops::MonarchOptions::from_json(merged.at(key), str_cat(where, ".", key));
+  };
+  read_monarch("monarch_args", config.monarch);
+  read_monarch("score_monarch_args", config.score_monarch);
   std::string gradient;
   if (reader.read("cache_gradient", gradient)) {
     MONARCH_CHECK(gradient == "straight_through" || gradient == "detached", "[config] ", where,

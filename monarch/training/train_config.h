@@ -26,7 +26,8 @@ struct TrainConfig {
   bool init_ema = false;                       // its averaged ones
   std::string real_name = "Wan2.1-T2V-1.3B";   // teacher
   std::string fake_name = "Wan2.1-T2V-1.3B";   // critic's first weights
-  ops::MonarchOptions monarch;
+  ops::MonarchOptions monarch;                 // of the generator
+  ops::MonarchOptions score_monarch;  // of teacher and critic, for one that was trained with it
   int64_t local_attn_size = -1;
   int64_t sink_size = 0;
   std::optional<models::CacheGradient> cache_gradient;

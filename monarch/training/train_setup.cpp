@@ -30,6 +30,14 @@ Transformer open_transformer(const std::string& name) {
           found.open_transformer()};
 }
 
+// A teacher or critic of this run.
+Transformer open_scorer(const std::string& name, const TrainConfig& config, const Team& team) {
+  Transformer scorer = open_transformer(name);
+  scorer.config.monarch = config.score_monarch;
+  scorer.config.sequence = team.sequence();
+  return scorer;
+}
+
 // Copies, under Wan's names.
 models::TensorMap load(const std::shared_ptr<const io::Checkpoint>& checkpoint,
                        const at::TensorOptions& options) {
@@ -99,9 +107,8 @@ std::unique_ptr<IterativeRecipe> TrainSetup::make_diffusion() {
 }
 
 std::unique_ptr<IterativeRecipe> TrainSetup::make_distillation() {
-  Transformer critic = open_transformer(config_.fake_name);
+  Transformer critic = open_scorer(config_.fake_name, config_, team_);
   critic.config.recompute_layers = config_.gradient_checkpointing;
-  critic.config.sequence = team_.sequence();
   critic.config.validate();
   const std::string negative[] = {config_.negative_prompt};
   DistillationRecipe::Networks networks{
@@ -121,8 +128,7 @@ std::unique_ptr<IterativeRecipe> TrainSetup::make_distillation() {
 }
 
 std::shared_ptr<const models::WanDit> TrainSetup::load_teacher() const {
-  Transformer teacher = open_transformer(config_.real_name);
-  teacher.config.sequence = team_.sequence();
+  Transformer teacher = open_scorer(config_.real_name, config_, team_);
   teacher.config.validate();
   const bool sharded = team_.sharding() != nullptr;
   const at::Device device =

@@ -82,6 +82,19 @@ TEST_F(Train, AFullDiskLosesNothing) {
   EXPECT_NE(resumed.output.find("checkpoint_model_000002 after 2 iterations"), std::string::npos);
 }
 
+TEST_F(Train, TeacherAndCriticHaveAnAttentionOfTheirOwn) {
+  const auto losses = [&](const std::string& run) {
+    EXPECT_EQ(run_monarch(arguments(run, "", 1)).exit_code, 0);
+    const auto metrics = nlohmann::json::parse(content(fs::path(folder_ / run) / "metrics.jsonl"));
+    return std::pair<double, double>(metrics.at("generator_loss"), metrics.at("critic_loss"));
+  };
+  const auto dense = losses("dense");
+  write_config("score_monarch_args: {enable: true}");
+  const auto monarch = losses("monarch");
+  EXPECT_NE(monarch.first, dense.first);
+  EXPECT_NE(monarch.second, dense.second);
+}
+
 TEST_F(Train, ItsCheckpointGenerates) {
   ASSERT_EQ(run_monarch(arguments("run", "", 1)).exit_code, 0);
   const RunResult made = run_monarch(

@@ -30,6 +30,11 @@ TEST(TrainConfig, ReadsWhatTheRecipesNeed) {
   EXPECT_EQ(config.distillation.generator.max_grad_norm, 10);
   EXPECT_TRUE(config.distillation.score_noise.ts_schedule);  // the default without the key
   EXPECT_EQ(config.distillation.guidance.real, 3);
+  EXPECT_FALSE(config.score_monarch.enable);  // as the originals'
+  Json own = example();
+  own["score_monarch_args"] = {{"enable", true}, {"f_tied", 3}};
+  EXPECT_EQ(train_config_from_json(own, "x.yaml").score_monarch.f_tied, 3);
+  EXPECT_EQ(train_config_from_json(own, "x.yaml").monarch.f_tied, 1);
 }
 
 TEST(TrainConfig, EveryRecipeFileIsUnderstood) {
