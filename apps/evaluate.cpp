@@ -3,13 +3,15 @@
 // Captions come from combinations of colour, shape and motion that training never draws. The videos
 // are generated with Monarch and with dense attention from the same noise, or, to judge the
 // analyser itself, rendered (--source truth) or rendered and passed through the VAE (--source vae).
-// With --suite several models are measured on the same captions and noises.
+// With --suite several models are measured on the same captions and noises, with --stream the two
+// ends of long streams.
 #include <iomanip>
 #include <iostream>
 #include <memory>
 
 #include "apps/command.h"
 #include "apps/evaluate/shapes_video.h"
+#include "apps/evaluate/stream_run.h"
 #include "apps/evaluate/suite_run.h"
 #include "apps/progress.h"
 #include "apps/shapes_captions.h"
@@ -30,6 +32,7 @@ struct EvaluateArguments {
   std::int64_t captions = 64;
   std::optional<std::int64_t> steps;
   std::optional<double> guidance;
+  std::int64_t stream = 0;  // latent frames
   std::uint64_t seed = 0;
   bool json = false;
   bool each = false;
@@ -161,6 +164,14 @@ void run_evaluate(EvaluateArguments& a) {
   const pipelines::GenerationOptions options = model_options(a);
   const std::vector<Caption> captions = draw_captions(a.captions, a.seed, options);
   if (a.source != "model") return evaluate_analyser(a, captions, options);
+  if (a.stream != 0) {
+    return evaluate_streams({.model = a.model,
+                             .latent_frames = a.stream,
+                             .seed = a.seed,
+                             .json = a.json,
+                             .each = a.each},
+                            captions, options);
+  }
   if (a.attention != "dense")
     evaluate_model(a, captions, options, pipelines::AttentionPreset::kMonarchRt);
   if (a.attention != "monarch")
@@ -194,6 +205,13 @@ void add_evaluate(CLI::App& app) {
       ->excludes(suite);
   command->add_option("--guidance", a->guidance, "guidance scale (default: the model's)")
       ->excludes(suite);
+  command
+      ->add_option("--stream", a->stream,
+                   "latent frames of a stream; the first and the last 200 are judged, with the "
+                   "model's own attention and steps")
+      ->excludes(suite)
+      ->excludes("--source")
+      ->excludes("--attention");
   command->add_option("--seed", a->seed, "seed of captions and noise")->capture_default_str();
   command->add_flag("--json", a->json, "one JSON object a line");
   command->add_flag("--each", a->each, "also print every caption and what was seen in its video")
@@ -211,7 +229,8 @@ void add_evaluate(CLI::App& app) {
       "Examples:\n"
       "  monarch evaluate shapes --captions 64 --json\n"
       "  monarch evaluate shapes --suite configs/shapes/results.yaml --captions 256 --seeds 3 "
-      "--output results.json");
+      "--output results.json\n"
+      "  monarch evaluate shapes --model models/shapes_live --stream 2000 --captions 8 --each");
   command->callback([a] {
     a->model = shipped_path(a->model);
     run_evaluate(*a);

@@ -1,10 +1,11 @@
-// `monarch evaluate shapes --suite` on the tiny model.
+// `monarch evaluate shapes --suite` and `--stream` on the tiny model.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/apps/run_binary.h"
 #include "tests/apps/tiny_model.h"
@@ -148,6 +149,51 @@ TEST_F(EvaluateSuite, SaysWhatIsWrong) {
   fails("holds results of other captions", "--captions 2");
   std::ofstream(folder_ / "r.json") << "{}";
   fails("holds no results of this command");
+}
+
+// The tiny model as a folder that streams: the parts are those of the model itself.
+TEST(EvaluateStream, JudgesBothEnds) {
+  const TemporaryFolder folder;
+  const fs::path model = folder / "live";
+  fs::create_directory(model);
+  for (const auto& part : fs::directory_iterator(tiny_model())) {
+    if (part.path().filename() != "generate.yaml")
+      fs::create_symlink(part.path(), model / part.path().filename());
+  }
+  std::ofstream(model / "generate.yaml")
+      << "causal: true\ndenoising_step_list: [1000]\nnum_frame_per_block: 3\nwidth: 128\n"
+         "height: 96\nnum_frames: 21\nmonarch_args: {enable: true}\n";
+  const std::string command = "evaluate shapes --model '" + model.string() + "' --stream ";
+  const RunResult run = run_monarch(command + "18 --captions 2 --each --json");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  std::istringstream lines(run.output);
+  std::vector<Json> streams;
+  for (std::string line; std::getline(lines, line);) streams.push_back(Json::parse(line));
+  ASSERT_EQ(streams.size(), 3U);
+  EXPECT_EQ(streams[0]["first"]["shapes"], 1);  // 36 frames hold one video of 21
+  EXPECT_EQ(streams[1]["last"]["shapes"], 2);
+  const Json& all = streams[2];
+  EXPECT_EQ(all["caption"], "all 2 streams");
+  EXPECT_EQ(all["first"]["shapes"], 3);
+  EXPECT_NEAR(all["sparsity"].get<double>(), 1 - 1.0 / 6 - 1.0 / 8, 1e-12);
+  for (const char* end : {"first", "last"}) {
+    EXPECT_GT(all[end]["chunk_seconds"].get<double>(), 0);
+    EXPECT_GT(all[end]["memory_bytes"].get<double>(), 1e7);
+    EXPECT_NEAR(
+        all[end]["movement"].get<double>(),
+        (streams[0][end]["movement"].get<double>() + streams[1][end]["movement"].get<double>()) / 2,
+        1e-9);
+  }
+  EXPECT_NE(streams[0]["first"]["movement"], streams[0]["last"]["movement"]);
+
+  const auto fails = [&](const std::string& arguments, const std::string& message) {
+    const RunResult bad = run_monarch(arguments);
+    EXPECT_NE(bad.exit_code, 0);
+    EXPECT_NE(bad.output.find(message), std::string::npos) << bad.output;
+  };
+  fails(command + "9", "--stream is 9 latent frames");
+  fails("evaluate shapes --stream 30 --model '" + tiny_model() + "'", "makes whole videos");
+  fails(command + "30 --attention dense", "--attention excludes --stream");
 }
 
 }  // namespace
