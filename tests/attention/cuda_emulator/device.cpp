@@ -20,7 +20,7 @@ std::uint32_t fragment(const Matrix& matrix, std::size_t lane, bool transpose) {
 
 void load_lanes(const Block::Lanes& lanes, bool transpose) {
   Block& block = Block::current();
-  const int first_thread = block.thread() / 32 * 32;
+  const int first_thread = block.actor() - block.thread() % 32;
   for (std::size_t n = 0; n < 4; ++n) {
     Matrix matrix;
     for (std::size_t row = 0; row < 8; ++row) {

@@ -8,7 +8,7 @@
 #include <type_traits>
 
 #include "monarch/base/dtype.h"
-#include "tests/attention/cuda_emulator/block.h"
+#include "tests/attention/cuda_emulator/cluster.h"
 
 #define MONARCH_DEVICE inline
 #define MONARCH_UNROLL
@@ -25,13 +25,13 @@ template <typename T>
 T load_shared(std::uint32_t offset) {
   Block& block = Block::current();
   T value;
-  block.shared().read(block.thread(), offset, &value, sizeof(T));
+  block.shared().read(block.actor(), offset, &value, sizeof(T));
   return value;
 }
 template <typename T>
 void store_shared(std::uint32_t offset, T value) {
   Block& block = Block::current();
-  block.shared().write(block.thread(), offset, &value, sizeof(T));
+  block.shared().write(block.actor(), offset, &value, sizeof(T));
 }
 
 template <typename T>

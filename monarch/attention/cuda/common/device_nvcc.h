@@ -14,18 +14,18 @@ MONARCH_DEVICE int block_index() { return static_cast<int>(blockIdx.x); }
 MONARCH_DEVICE void barrier() { __syncthreads(); }
 
 MONARCH_DEVICE std::uint32_t shared_address(std::uint32_t offset) {
-  extern __shared__ __align__(128) unsigned char shared_memory[];
+  extern __shared__ __align__(1024) unsigned char shared_memory[];
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(shared_memory)) + offset;
 }
 
 template <typename T>
 MONARCH_DEVICE T load_shared(std::uint32_t offset) {
-  extern __shared__ __align__(128) unsigned char shared_memory[];
+  extern __shared__ __align__(1024) unsigned char shared_memory[];
   return *reinterpret_cast<const T*>(shared_memory + offset);
 }
 template <typename T>
 MONARCH_DEVICE void store_shared(std::uint32_t offset, T value) {
-  extern __shared__ __align__(128) unsigned char shared_memory[];
+  extern __shared__ __align__(1024) unsigned char shared_memory[];
   *reinterpret_cast<T*>(shared_memory + offset) = value;
 }
 
