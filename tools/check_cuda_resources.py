@@ -30,6 +30,7 @@ SOURCES = ("monarch/attention/cuda/sm80/monarch_backward_bf16_128.cu",
            "monarch/attention/cuda/sm80/norm_rope_gradient.cu",
            "monarch/attention/cuda/sm80/step_backward_bf16_128.cu",
            "monarch/attention/cuda/sm80/step_forward_bf16_128.cu")
+SM90_SOURCES = ("monarch/attention/cuda/sm90/monarch_forward_bf16_128.cu", )
 FIGURES = ("registers", "stack", "spill_stores", "spill_loads", "shared")
 
 
@@ -114,6 +115,7 @@ def main() -> int:
         print("SKIPPED: no nvcc on PATH, in CUDA_HOME or in /usr/local/cuda; the CUDA kernels were not compiled")
         return 0
     jobs = [(source, architecture) for source in SOURCES for architecture in ARCHITECTURES]
+    jobs += [(source, "sm_90a") for source in SM90_SOURCES]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         parts = pool.map(lambda job: compile_one(nvcc, *job), jobs)
         rows = {key: figures for part in parts for key, figures in part.items()}

@@ -14,6 +14,7 @@
 #include "monarch/attention/cpu/vmonarch_backward.h"
 #include "monarch/attention/cpu/vmonarch_forward.h"
 #include "monarch/attention/cuda/implementation.h"
+#include "monarch/attention/cuda/sm90_implementation.h"
 #include "monarch/attention/reference/dense.h"
 #include "monarch/attention/reference/monarch_backward.h"
 #include "monarch/attention/reference/monarch_forward.h"
@@ -195,19 +196,31 @@ class Cpu final : public Implementation {
   std::string name_;
 };
 
+const Implementation& any_gpu() {
+  static const cuda::CudaImplementation portable;
+  return portable;
+}
+const Implementation& hopper() {
+  static const cuda::Sm90Implementation sm90;
+  return sm90;
+}
+
 }  // namespace
 
 std::vector<const Implementation*> implementations(Device device) {
-  static const cuda::CudaImplementation cuda_implementation;
-  if (device == Device::kCuda) return {&cuda_implementation};
+  const char* const variable = std::getenv("MONARCH_ISA");
+  const std::string_view forced = variable == nullptr ? "" : variable;
+  if (device == Device::kCuda) {
+    if (forced == cpu::kGpuIsa) return {&hopper(), &any_gpu()};
+    return {&any_gpu()};
+  }
   static const Reference reference;
   static const std::array<Cpu, 5> cpus{Cpu(cpu::Isa::kGeneric), Cpu(cpu::Isa::kAvx2),
                                        Cpu(cpu::Isa::kAvx512), Cpu(cpu::Isa::kAvx512Bf16),
                                        Cpu(cpu::Isa::kAmx)};
   const auto of = [](cpu::Isa isa) { return &cpus[static_cast<std::size_t>(isa)]; };
   std::vector<const Implementation*> all;
-  const char* forced = std::getenv("MONARCH_ISA");
-  if (forced != nullptr && *forced != '\0') {
+  if (!forced.empty() && forced != cpu::kGpuIsa) {
     const cpu::Isa isa = cpu::default_isa(DType::kBF16);
     all.push_back(of(isa));
     if (cpu::isa_beneath(isa) != isa) all.push_back(of(cpu::isa_beneath(isa)));
@@ -220,11 +233,11 @@ std::vector<const Implementation*> implementations(Device device) {
 
 const Implementation& implementation(std::string_view name) {
   std::string names;
-  for (const Device device : {Device::kCpu, Device::kCuda}) {
-    for (const Implementation* candidate : implementations(device)) {
-      if (candidate->name() == name) return *candidate;
-      names += (names.empty() ? "" : ", ") + std::string(candidate->name());
-    }
+  std::vector<const Implementation*> all = implementations();
+  all.insert(all.end(), {&any_gpu(), &hopper()});
+  for (const Implementation* candidate : all) {
+    if (candidate->name() == name) return *candidate;
+    names += (names.empty() ? "" : ", ") + std::string(candidate->name());
   }
   fail(ErrorCode::kInvalidArgument, "[monarch_attention] there is no implementation '", name,
        "'; use one of: ", names);

@@ -77,10 +77,11 @@ class Implementation {
 };
 
 // All a device can run, fastest first. On a GPU: "cuda-sm80", which in a build without CUDA refuses
-// everything. On the CPU: "cpu-amx" and "cpu-avx512-bf16" (BF16 tensors alone),
-// "cpu-avx512", "cpu-avx2", "cpu-generic", "reference". The environment variable MONARCH_ISA, read
-// at every call, leaves only that instruction set's, for what it refuses those of the one beneath
-// it ("cpu-avx512" for the bf16 sets), and the reference.
+// everything; MONARCH_ISA=sm90a puts "cuda-sm90a" before it, which is not measured on hardware yet.
+// On the CPU: "cpu-amx" and "cpu-avx512-bf16" (BF16 tensors alone), "cpu-avx512", "cpu-avx2",
+// "cpu-generic", "reference". The environment variable MONARCH_ISA, read at every call, leaves only
+// that instruction set's, for what it refuses those of the one beneath it ("cpu-avx512" for the
+// bf16 sets), and the reference.
 std::vector<const Implementation*> implementations(Device device = Device::kCpu);
 
 // By name; an unknown one throws with the names there are.

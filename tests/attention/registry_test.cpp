@@ -77,6 +77,14 @@ TEST(Registry, GivesAGpuWhatWorksThere) {
   const std::vector<const Implementation*> all = implementations(Device::kCuda);
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(all[0], &implementation("cuda-sm80"));
+  const Implementation& hopper = implementation("cuda-sm90a");
+  EXPECT_EQ(hopper.device(), Device::kCuda);
+  EXPECT_EQ(hopper.refusal(kMonarch, DType::kF32, Direction::kForward),
+            "cuda-sm90a takes BF16 or F16, not F32");
+  EXPECT_EQ(hopper.refusal(kMonarch, DType::kF16, Direction::kBackward),
+            "cuda-sm90a has no backward");
+  EXPECT_EQ(hopper.refusal(kDense, DType::kF16, Direction::kForward),
+            "cuda-sm90a does monarchrt alone");
   EXPECT_EQ(all[0]->device(), Device::kCuda);
   EXPECT_EQ(all[0]->refusal(kMonarch, DType::kF32, Direction::kForward),
             "cuda-sm80 takes BF16 or F16, not F32");
@@ -96,7 +104,12 @@ TEST(Registry, ObeysTheEnvironmentAndNamesWhatThereIs) {
   setenv("MONARCH_ISA", "generic", 1);
   EXPECT_EQ(choose(kMonarch, DType::kF32).name(), "cpu-generic");
   EXPECT_EQ(implementations().size(), 2U);
+  setenv("MONARCH_ISA", "sm90a", 1);
+  EXPECT_EQ(implementations(Device::kCuda)[0]->name(), "cuda-sm90a");
+  EXPECT_EQ(implementations(Device::kCuda)[1]->name(), "cuda-sm80");
+  const std::string_view on_cpu = choose(kMonarch, DType::kF32).name();
   unsetenv("MONARCH_ISA");
+  EXPECT_EQ(choose(kMonarch, DType::kF32).name(), on_cpu);
   try {
     implementation("cuda");
     FAIL();
@@ -104,7 +117,8 @@ TEST(Registry, ObeysTheEnvironmentAndNamesWhatThereIs) {
     EXPECT_TRUE(
         std::string(error.what())
             .starts_with("[monarch_attention] there is no implementation 'cuda'; use one of: "));
-    EXPECT_TRUE(std::string(error.what()).ends_with("cpu-generic, reference, cuda-sm80"));
+    EXPECT_TRUE(
+        std::string(error.what()).ends_with("cpu-generic, reference, cuda-sm80, cuda-sm90a"));
   }
 }
 

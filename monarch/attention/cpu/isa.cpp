@@ -93,7 +93,8 @@ std::vector<Isa> available_isas(DType dtype) {
 
 Isa default_isa(DType dtype) {
   const char* wanted = std::getenv("MONARCH_ISA");
-  if (wanted == nullptr || *wanted == '\0') return available_isas(dtype).back();
+  if (wanted == nullptr || *wanted == '\0' || wanted == kGpuIsa)
+    return available_isas(dtype).back();
   const std::vector<Isa> isas = available_isas(DType::kBF16);
   const auto found = std::ranges::find(isas, std::string_view(wanted), isa_name);
   if (found != isas.end()) return takes(*found, dtype) ? *found : isa_beneath(*found);

@@ -31,6 +31,9 @@ Isa isa_beneath(Isa isa);
 // is refused AMX is not among them.
 std::vector<Isa> available_isas(DType dtype = DType::kF32);
 
+// What MONARCH_ISA may also name: kernels of a GPU (registry.h). It chooses nothing on a CPU.
+inline constexpr std::string_view kGpuIsa = "sm90a";
+
 // The last of them, or the one the environment variable MONARCH_ISA names (for tensors it does not
 // take, the one beneath); throws if that one is unknown or unavailable.
 Isa default_isa(DType dtype = DType::kF32);

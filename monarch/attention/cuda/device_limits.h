@@ -11,6 +11,7 @@ using Stream = void*;
 struct DeviceLimits {
   int multiprocessors = 0;
   int shared_bytes_per_block = 0;  // with opt-in: 99 KiB on sm_86 and sm_120, 227 on sm_90
+  int compute_capability = 0;      // ten times the major number, and the minor one
 };
 
 // Of the current device. Throws kUnsupported without one, or in a build without CUDA.

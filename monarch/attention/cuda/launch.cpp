@@ -9,6 +9,7 @@
 #include "monarch/attention/cuda/sm80/norm_rope_launch.h"
 #include "monarch/attention/cuda/sm80/step_backward_launch.h"
 #include "monarch/attention/cuda/sm80/step_forward_launch.h"
+#include "monarch/attention/cuda/sm90/monarch_forward_launch.h"
 #include "monarch/base/error.h"
 
 namespace monarch::attention::cuda {
@@ -25,6 +26,11 @@ DeviceLimits current_device_limits() {
   check(cudaDeviceGetAttribute(&limits.multiprocessors, cudaDevAttrMultiProcessorCount, device));
   check(cudaDeviceGetAttribute(&limits.shared_bytes_per_block,
                                cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  int major = 0;
+  int minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  limits.compute_capability = 10 * major + minor;
   return limits;
 }
 
@@ -32,6 +38,13 @@ void launch_monarch_forward(const MonarchForwardArgs& args, DType dtype, Stream 
   sm80::dispatch_monarch_forward(args, dtype, [&]<typename T, int kHeadDim, int kRowFragments>() {
     sm80::launch<T, kHeadDim, kRowFragments>(args, stream);
   });
+}
+
+void launch_monarch_sm90(const MonarchSm90Args& args, DType dtype, Stream stream) {
+  sm80::dispatch_monarch_forward(args.forward, dtype,
+                                 [&]<typename T, int kHeadDim, int kRowFragments>() {
+                                   sm90::launch<T, kHeadDim, kRowFragments>(args, stream);
+                                 });
 }
 
 void launch_monarch_backward(const MonarchBackwardArgs& args, DType dtype, Stream stream) {

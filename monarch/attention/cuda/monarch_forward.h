@@ -38,7 +38,6 @@ class MonarchForwardPlan {
 
  private:
   void choose_tiles(const DeviceLimits& limits);
-  void choose_splits(const DeviceLimits& limits);
 
   MonarchProblem problem_;
   MonarchForwardArgs geometry_;  // without pointers

@@ -28,6 +28,7 @@ struct SharedLayout {
   std::uint32_t a_l = 0;  // 16 bit [C][chunk rows][row_pitch], columns column_pitch bytes apart
   std::uint32_t y = 0;    // likewise
   std::uint32_t column_pitch = 0;
+  std::uint32_t queries = 0;  // where they are kept here: 16 bit [C][tile rows][row_pitch]
   std::uint32_t bytes = 0;
 };
 

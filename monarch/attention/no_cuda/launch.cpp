@@ -21,6 +21,12 @@ void launch_monarch_forward(const MonarchForwardArgs& /*args*/, DType /*dtype*/,
   refuse();
 }
 
+void launch_monarch_sm90(const MonarchSm90Args& /*args*/, DType /*dtype*/, Stream /*stream*/) {
+  refuse();
+}
+
+TensorMap encode_tensor_map(const TensorTiles& /*tiles*/, DType /*dtype*/) { refuse(); }
+
 void launch_monarch_backward(const MonarchBackwardArgs& /*args*/, DType /*dtype*/,
                              Stream /*stream*/) {
   refuse();

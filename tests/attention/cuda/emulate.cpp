@@ -13,22 +13,46 @@
 #include "monarch/attention/cuda/sm80/norm_rope_gradient.cuh"
 #include "monarch/attention/cuda/sm80/step_columns.cuh"
 #include "monarch/attention/cuda/sm80/step_gradient_passes.cuh"
+#include "monarch/attention/cuda/sm90/monarch_forward.cuh"
 
 namespace monarch::attention::test {
 
 using cuda::sm80::kThreads;
 using cuda::sm80::kWarps;
 
+namespace {
+
+template <typename T>
+void emulate_merge(const cuda::MonarchForwardArgs& args, bool backwards) {
+  if (args.num_splits == 1) return;
+  const std::int64_t rows = std::int64_t{args.batch} * args.num_heads * args.q_tokens;
+  launch({(rows + kWarps - 1) / kWarps, kThreads, 0, backwards},
+         [&] { cuda::sm80::merge_splits<T>(args); });
+}
+
+}  // namespace
+
 void emulate(const cuda::MonarchForwardArgs& args, DType dtype, bool backwards) {
   cuda::sm80::dispatch_monarch_forward(
       args, dtype, [&]<typename T, int kHeadDim, int kRowFragments>() {
         launch({args.num_blocks, kThreads, args.shared.bytes, backwards},
                [&] { cuda::sm80::MonarchForwardBlock<T, kHeadDim, kRowFragments>(args).run(); });
-        if (args.num_splits == 1) return;
-        const std::int64_t rows = std::int64_t{args.batch} * args.num_heads * args.q_tokens;
-        launch({(rows + kWarps - 1) / kWarps, kThreads, 0, backwards},
-               [&] { cuda::sm80::merge_splits<T>(args); });
+        emulate_merge<T>(args, backwards);
       });
+}
+
+void emulate(const cuda::MonarchSm90Args& args, DType dtype, bool backwards) {
+  const cuda::MonarchForwardArgs& g = args.forward;
+  cuda::sm80::dispatch_monarch_forward(
+      g, dtype, [&]<typename T, int kHeadDim, int kRowFragments>() {
+        launch({g.num_blocks, cuda::sm90::kThreads, g.shared.bytes, backwards, args.cluster},
+               [&] { cuda::sm90::monarch_forward<T, kHeadDim, kRowFragments>(args); });
+        emulate_merge<T>(g, backwards);
+      });
+}
+
+cuda::TensorMap emulated_tensor_map(const cuda::TensorTiles& tiles) {
+  return cuda::device::encode(tiles);
 }
 
 void emulate(const cuda::MonarchBackwardArgs& args, DType dtype, bool backwards) {

@@ -17,6 +17,8 @@ const std::string kWant =
 TEST(NoCuda, EveryEntryPointSaysWhatToBuild) {
   EXPECT_EQ(message_of([] { cuda::current_device_limits(); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_monarch_forward({}, DType::kBF16, nullptr); }), kWant);
+  EXPECT_EQ(message_of([] { cuda::launch_monarch_sm90({}, DType::kBF16, nullptr); }), kWant);
+  EXPECT_EQ(message_of([] { cuda::encode_tensor_map({}, DType::kBF16); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_step_forward({}, DType::kBF16, nullptr); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_step_backward({}, DType::kBF16, nullptr); }), kWant);
   EXPECT_EQ(message_of([] { cuda::launch_norm_rope_gradient({}, DType::kBF16, nullptr); }), kWant);

@@ -17,13 +17,14 @@ struct LaunchShape {
   std::int64_t blocks = 0;
   int threads = 0;
   std::size_t shared_bytes = 0;
+  int cluster = 1;  // blocks
 };
 
 inline void check_launch(cudaError_t status, const LaunchShape& shape) {
   if (status == cudaSuccess) return;
   fail(status == cudaErrorMemoryAllocation ? ErrorCode::kOutOfMemory : ErrorCode::kInternal,
        "[monarch_attention] CUDA kernel ", shape.kernel, " of ", shape.blocks, " blocks x ",
-       shape.threads, " threads with ", shape.shared_bytes,
+       shape.threads, " threads in clusters of ", shape.cluster, " with ", shape.shared_bytes,
        " bytes of shared memory: ", cudaGetErrorString(status));
 }
 
@@ -32,9 +33,17 @@ void queue(void (*kernel)(Args), const Args& args, const LaunchShape& shape, Str
   check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(shape.shared_bytes)),
                shape);
-  kernel<<<static_cast<unsigned>(shape.blocks), shape.threads, shape.shared_bytes,
-           static_cast<cudaStream_t>(stream)>>>(args);
-  check_launch(cudaGetLastError(), shape);
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
+  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = &cluster;
+  config.numAttrs = shape.cluster > 1 ? 1 : 0;
+  check_launch(cudaLaunchKernelEx(&config, kernel, args), shape);
 }
 
 }  // namespace monarch::attention::cuda

@@ -1,0 +1,8 @@
+#include "monarch/attention/cuda/sm90/monarch_forward_kernel.cuh"
+
+namespace monarch::attention::cuda::sm90 {
+
+template void launch<F16, 128, 1>(const MonarchSm90Args& args, Stream stream);
+template void launch<F16, 128, 2>(const MonarchSm90Args& args, Stream stream);
+
+}  // namespace monarch::attention::cuda::sm90
