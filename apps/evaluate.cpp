@@ -32,7 +32,7 @@ struct EvaluateArguments {
   std::int64_t captions = 64;
   std::optional<std::int64_t> steps;
   std::optional<double> guidance;
-  std::int64_t stream = 0;  // latent frames
+  std::optional<std::int64_t> stream;  // latent frames
   std::uint64_t seed = 0;
   bool json = false;
   bool each = false;
@@ -43,15 +43,10 @@ void print_tally(const EvaluateArguments& a, const std::string& videos, const st
                  const evaluation::ShapesTally& tally) {
   if (tally.shapes == 0) return;
   if (a.json) {
-    std::cout << Json{{"videos", videos},
-                      {"captions", captions},
-                      {"shapes", tally.shapes},
-                      {"color_percent", tally.percent(tally.color)},
-                      {"shape_percent", tally.percent(tally.kind)},
-                      {"motion_percent", tally.percent(tally.motion)},
-                      {"all_percent", tally.percent(tally.all)}}
-                     .dump()
-              << std::endl;
+    Json json = evaluation::percentages(tally);
+    json["videos"] = videos;
+    json["captions"] = captions;
+    std::cout << json.dump() << std::endl;
     return;
   }
   std::cout << std::left << std::setw(12) << videos << std::setw(22) << captions << std::right
@@ -164,9 +159,9 @@ void run_evaluate(EvaluateArguments& a) {
   const pipelines::GenerationOptions options = model_options(a);
   const std::vector<Caption> captions = draw_captions(a.captions, a.seed, options);
   if (a.source != "model") return evaluate_analyser(a, captions, options);
-  if (a.stream != 0) {
+  if (a.stream) {
     return evaluate_streams({.model = a.model,
-                             .latent_frames = a.stream,
+                             .latent_frames = *a.stream,
                              .seed = a.seed,
                              .json = a.json,
                              .each = a.each},
@@ -211,7 +206,9 @@ void add_evaluate(CLI::App& app) {
                    "model's own attention and steps")
       ->excludes(suite)
       ->excludes("--source")
-      ->excludes("--attention");
+      ->excludes("--attention")
+      ->excludes("--steps")
+      ->excludes("--guidance");
   command->add_option("--seed", a->seed, "seed of captions and noise")->capture_default_str();
   command->add_flag("--json", a->json, "one JSON object a line");
   command->add_flag("--each", a->each, "also print every caption and what was seen in its video")

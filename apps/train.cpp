@@ -111,7 +111,7 @@ void add_train(CLI::App& app) {
   command->add_option("--workers", a->options.workers, "threads, each with a part of the batch")
       ->capture_default_str();
   command->add_flag("--mixed-precision", a->options.mixed_precision,
-                    "matrix products in bfloat16: faster on CPUs with AMX or AVX512-BF16");
+                    "matrix products in bfloat16: faster on CPUs with AMX");
   command->add_option("--seed", a->options.seed, "seed of data, noise and first weights")
       ->capture_default_str();
   command->add_option("--crop", a->options.crop, "vae: pixels of a square clip")

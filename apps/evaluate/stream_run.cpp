@@ -120,25 +120,18 @@ StreamReport run_stream(serving::WanEngine& engine, const StreamArguments& a,
 }
 
 void add(End& sum, const End& one) {
-  sum.tally.shapes += one.tally.shapes;
-  sum.tally.color += one.tally.color;
-  sum.tally.kind += one.tally.kind;
-  sum.tally.motion += one.tally.motion;
-  sum.tally.all += one.tally.all;
+  sum.tally.add(one.tally);
   sum.movement += one.movement;
   sum.chunk_seconds += one.chunk_seconds;
   sum.memory = std::max(sum.memory, one.memory);
 }
 
 Json to_json(const End& end) {
-  return {{"shapes", end.tally.shapes},
-          {"color_percent", end.tally.percent(end.tally.color)},
-          {"shape_percent", end.tally.percent(end.tally.kind)},
-          {"motion_percent", end.tally.percent(end.tally.motion)},
-          {"all_percent", end.tally.percent(end.tally.all)},
-          {"movement", end.movement},
-          {"chunk_seconds", end.chunk_seconds},
-          {"memory_bytes", end.memory}};
+  Json json = evaluation::percentages(end.tally);
+  json["movement"] = end.movement;
+  json["chunk_seconds"] = end.chunk_seconds;
+  json["memory_bytes"] = end.memory;
+  return json;
 }
 
 void print_end(const char* name, const End& end) {

@@ -76,8 +76,24 @@ void ShapesTally::add(const ShapeScore& score) {
   all += score.color && score.kind && score.motion ? 1 : 0;
 }
 
+void ShapesTally::add(const ShapesTally& other) {
+  shapes += other.shapes;
+  color += other.color;
+  kind += other.kind;
+  motion += other.motion;
+  all += other.all;
+}
+
 double ShapesTally::percent(std::int64_t count) const {
   return shapes > 0 ? 100.0 * static_cast<double>(count) / static_cast<double>(shapes) : 0.0;
+}
+
+Json percentages(const ShapesTally& tally) {
+  return {{"shapes", tally.shapes},
+          {"color_percent", tally.percent(tally.color)},
+          {"shape_percent", tally.percent(tally.kind)},
+          {"motion_percent", tally.percent(tally.motion)},
+          {"all_percent", tally.percent(tally.all)}};
 }
 
 VideoScore score_video(std::span<const ShapeClaim> claims, const ShapesAnalysis& analysis) {

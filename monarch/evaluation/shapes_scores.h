@@ -16,8 +16,11 @@ struct ShapesTally {
   std::int64_t shapes = 0, color = 0, kind = 0, motion = 0, all = 0;
 
   void add(const ShapeScore& score);
+  void add(const ShapesTally& other);
   double percent(std::int64_t count) const;
 };
+
+Json percentages(const ShapesTally& tally);
 
 // One video of one caption.
 struct VideoScore {

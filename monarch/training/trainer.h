@@ -49,7 +49,7 @@ struct TrainerOptions {
   // programs run.
   int64_t workers = 2;
   // Matrix products and what follows them in bfloat16, parameters and optimizer in float32: faster
-  // on CPUs with AMX or AVX512-BF16, slower on others.
+  // on CPUs with AMX.
   bool mixed_precision = false;
   bool resume = false;
   double save_every_seconds = 120;

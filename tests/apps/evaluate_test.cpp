@@ -192,6 +192,8 @@ TEST(EvaluateStream, JudgesBothEnds) {
     EXPECT_NE(bad.output.find(message), std::string::npos) << bad.output;
   };
   fails(command + "9", "--stream is 9 latent frames");
+  fails(command + "0", "--stream is 0 latent frames");
+  fails(command + "30 --steps 2", "--steps excludes --stream");
   fails("evaluate shapes --stream 30 --model '" + tiny_model() + "'", "makes whole videos");
   fails(command + "30 --attention dense", "--attention excludes --stream");
 }

@@ -1,8 +1,4 @@
 // The CUDA Monarch forward on the emulated GPU against the reference.
-//
-// Outputs are rounded to 16 bits, and so are a_L, Y and both softmaxes' weights on the way: each
-// adds a relative error of about one rounding, 2^-9 in bf16 and 2^-12 in f16. The bounds are four
-// and eight times that for standard normal operands.
 #include "monarch/attention/cuda/monarch_forward.h"
 
 #include <gtest/gtest.h>
@@ -12,6 +8,7 @@
 
 #include "monarch/attention/reference/monarch_forward.h"
 #include "tests/attention/cuda/emulate.h"
+#include "tests/attention/cuda/monarch_case.h"
 #include "tests/attention/support/fixture.h"
 #include "tests/attention/support/tensor.h"
 #include "tests/support/message_of.h"
@@ -26,13 +23,7 @@ constexpr DeviceLimits kSm90{132, 227 << 10};
 constexpr DeviceLimits kSm120{170, 99 << 10};
 constexpr DeviceLimits kOneProcessor{1, 99 << 10};  // never splits
 
-struct Case {
-  MonarchProblem problem;
-  DType dtype = DType::kBF16;
-  double q_factor = 1;
-  DeviceLimits limits = kOneProcessor;
-  Padding padding = {};
-};
+using Case = MonarchCase<kOneProcessor>;
 
 Tensor run(const Case& c, const Tensor& q, const Tensor& k, const Tensor& v, float* lse = nullptr,
            bool backwards = false) {
@@ -46,34 +37,9 @@ Tensor run(const Case& c, const Tensor& q, const Tensor& k, const Tensor& v, flo
   return out;
 }
 
-struct Inputs {
-  Tensor q;
-  Tensor k;
-  Tensor v;
-};
-Inputs random_inputs(const Case& c) {
-  const MonarchProblem& p = c.problem;
-  const auto tensor = [&](std::int64_t tokens, std::uint32_t seed, double factor) {
-    return random_tensor({p.batch, tokens, p.num_heads, p.head_dim}, c.dtype, seed, factor,
-                         c.padding);
-  };
-  return {tensor(p.q_tokens(), 1, c.q_factor), tensor(p.kv_tokens(), 2, 1),
-          tensor(p.kv_tokens(), 3, 1)};
-}
-
-double tolerance(const Case& c) {
-  return (c.q_factor > 1 ? 2 : 1) * (c.dtype == DType::kBF16 ? 8e-3 : 1e-3);
-}
-
 void check(const Case& c) {
-  const Inputs in = random_inputs(c);
-  Tensor want(in.q.shape(), DType::kF64);
-  reference::monarch_forward(c.problem, in.q.view(), in.k.view(), in.v.view(), want.view());
-  const Tensor got = run(c, in.q, in.k, in.v);
-  const BlockLayout layout = c.problem.layout();
-  EXPECT_LE(relative_error(got, want), tolerance(c))
-      << dtype_name(c.dtype) << " blocks " << layout.block_rows() << " x " << layout.block_cols()
-      << " head_dim " << c.problem.head_dim << ' ' << worst_element(got, want);
+  const MonarchInputs in = random_inputs(c);
+  expect_reference(c, in, run(c, in.q, in.k, in.v));
 }
 
 TEST(CudaMonarchForward, OddGridsAndHeadDims) {
@@ -125,7 +91,7 @@ TEST(CudaMonarchForward, EveryPipelineDepth) {
   std::vector<int> seen;
   for (const int kilobytes : {104, 118, 132, 164, 227}) {
     const Case c{p, DType::kBF16, 1, {1, kilobytes << 10}};
-    const Inputs in = random_inputs(c);
+    const MonarchInputs in = random_inputs(c);
     Tensor out(in.q.shape(), c.dtype);
     const MonarchForwardArgs args =
         cuda::MonarchForwardPlan(p, c.limits)
@@ -190,7 +156,7 @@ TEST(CudaMonarchForward, SharpAndFlatScores) {
 
 TEST(CudaMonarchForward, ConstantValuesComeBack) {
   const Case c{{.head_dim = 16, .kv_frames = 3, .height = 9, .width = 11}, DType::kBF16, 3};
-  const Inputs in = random_inputs(c);
+  const MonarchInputs in = random_inputs(c);
   Tensor v(in.v.shape(), c.dtype);
   v.fill(1.375);
   const Tensor out = run(c, in.q, in.k, v);
@@ -206,7 +172,7 @@ TEST(CudaMonarchForward, SplitsAgreeAndOrderOfBlocksDoesNotMatter) {
   split.limits = kSm90;
   EXPECT_GT(cuda::MonarchForwardPlan(p, kSm90).num_splits(), 2);
   EXPECT_EQ(cuda::MonarchForwardPlan(p, kOneProcessor).num_splits(), 1);
-  const Inputs in = random_inputs(whole);
+  const MonarchInputs in = random_inputs(whole);
   Tensor one({1, 2, p.q_tokens()}, DType::kF32);
   Tensor several({1, 2, p.q_tokens()}, DType::kF32);
   const Tensor first = run(whole, in.q, in.k, in.v, static_cast<float*>(one.view().data));
@@ -228,7 +194,7 @@ TEST(CudaMonarchForward, LogSumExpMatchesTheReference) {
                          .w_reduce = 3,
                          .softmax_scale = 0.5};
   const Case c{p, DType::kF16};
-  const Inputs in = random_inputs(c);
+  const MonarchInputs in = random_inputs(c);
   Tensor want({1, 2, p.q_tokens()}, DType::kF64);
   Tensor out(in.q.shape(), DType::kF64);
   const BlockLayout layout = p.layout();
@@ -258,7 +224,7 @@ TEST(CudaMonarchForward, LogSumExpMatchesTheReference) {
 TEST(CudaMonarchForward, NaNSpreads) {
   const Case c{{.head_dim = 16, .q_frames = 2, .kv_frames = 2, .height = 3, .width = 5}};
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
-    Inputs in = random_inputs(c);
+    MonarchInputs in = random_inputs(c);
     in.k.set(17, bad);
     const Tensor out = run(c, in.q, in.k, in.v);
     for (std::int64_t index = 0; index < out.size(); ++index) {

@@ -1,5 +1,5 @@
 // The sm_90a Monarch forward on the emulated GPU against the reference, with the bounds of the
-// portable kernel (monarch_forward_test.cpp): it rounds the same things.
+// portable kernel: it rounds the same things.
 #include "monarch/attention/cuda/monarch_sm90.h"
 
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 #include "monarch/attention/cuda/monarch_forward.h"
 #include "monarch/attention/reference/monarch_forward.h"
 #include "tests/attention/cuda/emulate.h"
+#include "tests/attention/cuda/monarch_case.h"
 #include "tests/attention/support/tensor.h"
 #include "tests/support/message_of.h"
 
@@ -24,30 +25,9 @@ using cuda::MonarchSm90Plan;
 constexpr DeviceLimits kHopper{132, 227 << 10, 90};
 constexpr DeviceLimits kOneProcessor{1, 227 << 10, 90};  // never splits
 
-struct Case {
-  MonarchProblem problem;
-  DType dtype = DType::kBF16;
-  double q_factor = 1;
-  DeviceLimits limits = kOneProcessor;
-  Padding padding = {};
-};
+using Case = MonarchCase<kOneProcessor>;
 
-struct Inputs {
-  Tensor q;
-  Tensor k;
-  Tensor v;
-};
-Inputs random_inputs(const Case& c) {
-  const MonarchProblem& p = c.problem;
-  const auto tensor = [&](std::int64_t tokens, std::uint32_t seed, double factor) {
-    return random_tensor({p.batch, tokens, p.num_heads, p.head_dim}, c.dtype, seed, factor,
-                         c.padding);
-  };
-  return {tensor(p.q_tokens(), 1, c.q_factor), tensor(p.kv_tokens(), 2, 1),
-          tensor(p.kv_tokens(), 3, 1)};
-}
-
-Tensor run(const Case& c, const Inputs& in, float* lse = nullptr, bool backwards = false) {
+Tensor run(const Case& c, const MonarchInputs& in, float* lse = nullptr, bool backwards = false) {
   Tensor out(in.q.shape(), c.dtype, c.padding);
   out.fill(std::nan(""));
   const MonarchSm90Plan plan(c.problem, c.limits);
@@ -59,15 +39,8 @@ Tensor run(const Case& c, const Inputs& in, float* lse = nullptr, bool backwards
 }
 
 void check(const Case& c) {
-  const Inputs in = random_inputs(c);
-  Tensor want(in.q.shape(), DType::kF64);
-  reference::monarch_forward(c.problem, in.q.view(), in.k.view(), in.v.view(), want.view());
-  const Tensor got = run(c, in);
-  const BlockLayout layout = c.problem.layout();
-  EXPECT_LE(relative_error(got, want),
-            (c.q_factor > 1 ? 2 : 1) * (c.dtype == DType::kBF16 ? 8e-3 : 1e-3))
-      << dtype_name(c.dtype) << " blocks " << layout.block_rows() << " x " << layout.block_cols()
-      << " head_dim " << c.problem.head_dim << ' ' << worst_element(got, want);
+  const MonarchInputs in = random_inputs(c);
+  expect_reference(c, in, run(c, in));
 }
 
 TEST(CudaMonarchSm90, GridsAndHeadDims) {
@@ -133,7 +106,7 @@ TEST(CudaMonarchSm90, SplitsAndLogSumExpAreThoseOfThePortableKernel) {
   split.limits = kHopper;
   EXPECT_GT(MonarchSm90Plan(p, kHopper).num_splits(), 2);
   EXPECT_EQ(MonarchSm90Plan(p, kOneProcessor).num_splits(), 1);
-  const Inputs in = random_inputs(whole);
+  const MonarchInputs in = random_inputs(whole);
   Tensor want(in.q.shape(), whole.dtype);
   Tensor lses({3, 2, p.q_tokens()}, DType::kF32);
   auto* const lse = static_cast<float*>(lses.view().data);
@@ -155,7 +128,7 @@ TEST(CudaMonarchSm90, SplitsAndLogSumExpAreThoseOfThePortableKernel) {
 TEST(CudaMonarchSm90, NaNSpreadsAndStaysBehindTheMask) {
   const Case c{{.head_dim = 16, .q_frames = 2, .kv_frames = 2, .height = 3, .width = 35}};
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
-    Inputs in = random_inputs(c);
+    MonarchInputs in = random_inputs(c);
     in.k.set(17, bad);
     const Tensor out = run(c, in);
     for (std::int64_t index = 0; index < out.size(); ++index) {
@@ -164,7 +137,7 @@ TEST(CudaMonarchSm90, NaNSpreadsAndStaysBehindTheMask) {
   }
   Case causal = c;
   causal.problem.block_causal_size = 3 * 35;
-  Inputs in = random_inputs(causal);
+  MonarchInputs in = random_inputs(causal);
   const std::int64_t frame = std::int64_t{3} * 35 * 16;
   for (Tensor* t : {&in.k, &in.v}) {
     for (std::int64_t index = frame; index < 2 * frame; ++index) t->set(index, std::nan(""));

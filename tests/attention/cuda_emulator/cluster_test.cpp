@@ -6,21 +6,13 @@
 #include <vector>
 
 #include "monarch/attention/cuda/common/device_sm90.h"
+#include "tests/attention/cuda_emulator/error_of.h"
 
 namespace monarch::attention::test {
 namespace {
 
 namespace dev = cuda::device;
 using cuda::TensorMap;
-
-std::string error_of(const Grid& grid, const std::function<void()>& kernel) {
-  try {
-    launch(grid, kernel);
-  } catch (const EmulationError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // Elements of a tensor as their numbers, exact in bf16 up to 256.
 std::vector<std::uint16_t> numbered(std::size_t count) {

@@ -5,20 +5,12 @@
 #include <vector>
 
 #include "monarch/attention/cuda/common/device.h"
+#include "tests/attention/cuda_emulator/error_of.h"
 
 namespace monarch::attention::test {
 namespace {
 
 namespace dev = cuda::device;
-
-std::string error_of(const Grid& grid, const std::function<void()>& kernel) {
-  try {
-    launch(grid, kernel);
-  } catch (const EmulationError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 std::uint32_t word_at(int index) { return static_cast<std::uint32_t>(4 * index); }
 

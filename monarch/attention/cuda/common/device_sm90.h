@@ -7,30 +7,32 @@
 // were announced are there; phases alternate in parity, from 0. Waiting for parity 1 of a new one
 // returns at once.
 //
-//   cluster_rank(), cluster_barrier()          of this block in its cluster; all threads of all
-//   barrier(id, threads)                       so many threads of the block; id 1 to 15
-//   claim_registers<N>(), release_registers<N>()   of all threads of four warps: N each from now on
-//   mbarrier_init(offset, count)               then mbarrier_init_fence(), then cluster_barrier()
-//   mbarrier_expect(offset, bytes)             announces bytes and arrives
-//   mbarrier_arrive(offset, rank)              in the block `rank` of the cluster
-//   mbarrier_wait(offset, parity)              until the phase of that parity has ended
-//   copy_tensor(offset, map, at, mbarrier)     a box of a tensor map at {d, head, token, batch},
-//   its
-//                                              rows of 128 bytes swizzled; zeros outside the tensor
-//   copy_tensor_to(mask, ...)                  to the same offsets of all blocks in `mask`
-//   fence_async()                              what this thread stored is there for what follows:
+//   cluster_rank(), cluster_barrier()     of this block in its cluster; all threads of all
+//   barrier(id, threads)                  so many threads of the block; id 1 to 15
+//   claim_registers<N>(), release_registers<N>()
+//                                         of all threads of four warps: N each from now on
+//   mbarrier_init(offset, count)          then mbarrier_init_fence(), then cluster_barrier()
+//   mbarrier_expect(offset, bytes)        announces bytes and arrives
+//   mbarrier_arrive(offset, rank)         in the block `rank` of the cluster
+//   mbarrier_wait(offset, parity)         until the phase of that parity has ended
+//   copy_tensor(offset, map, at, mbarrier)
+//                                         a box of a tensor map at {depth, head, token, batch}, its
+//                                         rows of 128 bytes swizzled; zeros outside the tensor
+//   copy_tensor_to(mask, ...)             to the same offsets of all blocks in `mask`
+//   fence_async()                         before products and copies read what this thread stored
 //
 // Matrix products: D [64, 8] += A [64, 16] B [16, 8], floats d[4] as those of multiply() with warp
 // w of the four at rows 16 w. A and B^T lie in shared memory, K along the rows; or, kOuter, A^T and
 // B.
-//   swizzled_matrix(offset)   rows of 128 bytes as copy_tensor writes them. Along a row, 16
-//   elements
-//                             are 32 bytes; eight rows are 1024
-//   plain_matrix(offset)      rows of 16 bytes, one behind the other (kOuter alone)
-//   products_begin()          before the first product of a batch
+//
+//   swizzled_matrix(offset)               rows of 128 bytes as copy_tensor writes them: 16 elements
+//                                         along a row are 32 bytes, eight rows 1024
+//   plain_matrix(offset)                  rows of 16 bytes, one behind the other (kOuter alone)
+//   products_begin()                      before the first product of a batch
 //   multiply_async<T, kOuter>(d, a, b, accumulate)
-//   products_commit(); products_wait<N>(d)      at most N committed batches stay in flight; `d` may
-//                                               be read afterwards, and no sooner
+//   products_commit()
+//   products_wait<N>(d)                   at most N committed batches stay in flight; `d` may be
+//                                         read afterwards, and no sooner
 #pragma once
 
 #include "monarch/attention/cuda/common/device.h"
