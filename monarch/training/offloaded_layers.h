@@ -2,7 +2,7 @@
 // teacher of 14B beside a generator that is trained.
 #pragma once
 
-#include "monarch/models/wan/dit_weights.h"
+#include "monarch/models/wan/layer_source.h"
 
 namespace monarch::training {
 

@@ -12,7 +12,48 @@ namespace {
 // Reductions under way hold a layer's gradients each.
 constexpr size_t kReductions = 2;
 
+// Everything that shares memory with `tensor` has that of `from` now, which loses it.
+void take_memory(const at::Tensor& tensor, const at::Tensor& from) {
+  tensor.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(
+      from.storage().unsafeGetStorageImpl()->set_data_ptr({}));
+}
+
 }  // namespace
+
+// A layer whose memory comes and goes, if it lies in one flat array; one without stays.
+class ShardedParameters::Held : public models::HeldLayer {
+ public:
+  Held(std::shared_ptr<ShardedParameters> owner, size_t layer, models::TensorMap tensors,
+       at::Tensor flat = {})
+      : owner_(std::move(owner)),
+        layer_(layer),
+        tensors_(std::move(tensors)),
+        flat_(std::move(flat)) {}
+
+  const models::TensorMap& tensors() const override { return tensors_; }
+
+  void leave() override {
+    if (flat_.defined()) take_memory(flat_, at::empty({0}, flat_.options()));
+  }
+
+  void come_back() override {
+    if (!flat_.defined()) return;
+    take_memory(flat_, owner_->gathered(layer_));
+    if (layer_ > 0) owner_->start_gathering(layer_ - 1);
+    owner_->last_ = layer_;
+  }
+
+  void gradients_are_ready() override {
+    if (owner_->trained_) owner_->reduce(owner_->unit_of(layer_), tensors_);
+    leave();
+  }
+
+ private:
+  std::shared_ptr<ShardedParameters> owner_;
+  size_t layer_;
+  models::TensorMap tensors_;
+  at::Tensor flat_;
+};
 
 ShardedParameters::ShardedParameters(const models::TensorMap& whole, const Sharding& sharding,
                                      bool trained)
@@ -51,6 +92,12 @@ at::Tensor ShardedParameters::flat(const Unit& unit, const models::TensorMap& te
   return all;
 }
 
+models::TensorMap ShardedParameters::leaves(size_t layer, const at::Tensor& flat) const {
+  models::TensorMap tensors = unpacked(unit_of(layer), flat);
+  for (auto& [name, tensor] : tensors) tensor = tensor.detach().set_requires_grad(trained_);
+  return tensors;
+}
+
 models::TensorMap ShardedParameters::unpacked(const Unit& unit, const at::Tensor& flat) const {
   models::TensorMap tensors;
   int64_t at = 0;
@@ -66,7 +113,9 @@ void ShardedParameters::start_gathering(size_t layer) {
   const at::NoGradGuard no_grad;
   const at::Tensor& piece = pieces_.at(unit_of(layer).name);
   const at::ScalarType type = sharding_.compute;
-  under_way_ = sharding_.shard->start_all_gather(piece.detach().to(type));
+  // One process gathers its own tensor, whose memory must stay where it is.
+  const bool copy = sharding_.shard->size() == 1;
+  under_way_ = sharding_.shard->start_all_gather(piece.detach().to(type, false, copy));
   ahead_ = layer;
 }
 
@@ -98,13 +147,21 @@ const models::TensorMap& ShardedParameters::take(size_t layer) {
     const at::NoGradGuard no_grad;
     const at::Tensor all = gathered(layer);
     if (!sharding_.keep_layers) taken_.clear();
-    taken_.push_back({layer, unpacked(unit_of(layer), all)});
-    for (auto& [name, tensor] : taken_.back().tensors)
-      tensor = tensor.detach().set_requires_grad(trained_);
+    taken_.push_back({layer, leaves(layer, all)});
   }
   if (!sharding_.keep_layers && !under_way_) gather_ahead(layer, again);
   last_ = layer;
   return again ? found->tensors : taken_.back().tensors;
+}
+
+std::shared_ptr<models::HeldLayer> ShardedParameters::hold(size_t layer) {
+  const auto owner = shared_from_this();
+  if (sharding_.keep_layers) return std::make_shared<Held>(owner, layer, take(layer));
+  const at::NoGradGuard no_grad;
+  const at::Tensor all = gathered(layer);
+  if (layer + 2 < units_.size()) start_gathering(layer + 1);
+  last_ = layer;
+  return std::make_shared<Held>(owner, layer, leaves(layer, all), all);
 }
 
 void ShardedParameters::reduce(const Unit& unit, const models::TensorMap& tensors) {

@@ -3,8 +3,8 @@
 //
 // A unit is a layer, or everything outside the layers. Its tensors lie one after the other in one
 // flat array, of which each rank owns an equal piece: as parameters, gradients, optimizer state and
-// average alike. A layer is whole only while it runs; the next one is gathered meanwhile. What is
-// outside the layers stays whole, but for optimizer state and average.
+// average alike. A layer is whole only while it runs, forward and again backward; the next one is
+// gathered meanwhile. What is outside the layers stays whole, but for optimizer state and average.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "monarch/models/wan/dit_weights.h"
+#include "monarch/models/wan/layer_source.h"
 #include "monarch/parallel/communicator.h"
 
 namespace monarch::training {
@@ -27,7 +27,8 @@ struct Sharding {
   int64_t sequence = 1;                        // ranks whose gradients are parts of one sample's
 };
 
-class ShardedParameters : public models::LayerSource {
+class ShardedParameters : public models::LayerSource,
+                          public std::enable_shared_from_this<ShardedParameters> {
  public:
   // This rank's pieces of `whole`, in its type; all ranks have the same. `trained`: layers record
   // gradients. Groups of `sharding` must outlive it.
@@ -36,6 +37,7 @@ class ShardedParameters : public models::LayerSource {
   // Collective, like everything that runs layers: all ranks take the same ones in the same order.
   const models::TensorMap& take(size_t layer) override;
   void gradients_are_ready(size_t layer) override;
+  std::shared_ptr<models::HeldLayer> hold(size_t layer) override;
 
   // The tensors outside the layers, whole; leaves that record gradients if trained.
   const models::TensorMap& outside() const { return outside_; }
@@ -70,6 +72,7 @@ class ShardedParameters : public models::LayerSource {
     size_t index;
     models::TensorMap tensors;
   };
+  class Held;
   struct Reduction {
     const Unit* unit;
     std::unique_ptr<parallel::Pending> sum;
@@ -77,6 +80,7 @@ class ShardedParameters : public models::LayerSource {
 
   const Unit& unit_of(size_t layer) const { return units_[layer + 1]; }
   at::Tensor flat(const Unit& unit, const models::TensorMap& tensors, at::ScalarType type) const;
+  models::TensorMap leaves(size_t layer, const at::Tensor& flat) const;
   models::TensorMap unpacked(const Unit& unit, const at::Tensor& flat) const;
   void start_gathering(size_t layer);
   at::Tensor gathered(size_t layer);

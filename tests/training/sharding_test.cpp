@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "monarch/base/error.h"
 #include "monarch/models/wan/generator_checkpoint.h"
@@ -131,8 +132,13 @@ TEST_P(ShardingTest, StateFitsAnyNumberOfProcesses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Training, ShardingTest,
-                         ::testing::Values(&test::diffusion, &test::distillation),
-                         [](const auto& info) { return info.index == 0 ? "diffusion" : "dmd"; });
+                         ::testing::Values(&test::diffusion, &test::checkpointed_diffusion,
+                                           &test::distillation),
+                         [](const auto& info) {
+                           return info.index == 0   ? "diffusion"
+                                  : info.index == 1 ? "checkpointed"
+                                                    : "dmd";
+                         });
 
 // Layers in bfloat16 over float32 pieces, against whole float32 weights that layers convert.
 TEST(ShardedParameters, LayersComputeInBfloat16) {
@@ -186,6 +192,35 @@ TEST(ShardedParameters, ARankKeepsItsPart) {
       for (const auto& [name, tensor] : sharded.take(layer)) {
         if (!tensor.equal(whole.at(name).to(at::kBFloat16))) return name;
       }
+    }
+    return "well";
+  });
+  for (const Ended& one : ended) EXPECT_EQ(one.message, "well");
+}
+
+// Activations refer to a held layer's tensors, which have memory in forward and backward only.
+TEST(ShardedParameters, AHeldLayerLeavesAndComesBack) {
+  const models::WanConfig config = tiny(3);
+  const auto ended = in_processes(2, [&](Communicator& group) -> std::string {
+    const at::AutoGradMode record(true);
+    const models::TensorMap whole = weights(config, 1);
+    const auto sharded = std::make_shared<ShardedParameters>(
+        whole, Sharding{.shard = &group, .compute = at::kDouble}, true);
+    const std::string name = "blocks.1.self_attn.q.weight";
+    std::vector<std::shared_ptr<models::HeldLayer>> passes;
+    at::Tensor sum = at::zeros({}, at::kDouble);
+    for (int pass = 0; pass < 2; ++pass) {
+      passes.push_back(sharded->hold(1));
+      sum = sum + passes.back()->tensors().at(name).square().sum();
+      passes.back()->leave();
+      if (passes.back()->tensors().at(name).storage().data() != nullptr) return "has memory";
+    }
+    for (const auto& held : passes) held->come_back();
+    sum.backward();
+    for (const auto& held : passes) {
+      if (!held->tensors().at(name).grad().equal(2 * whole.at(name))) return "another gradient";
+      held->gradients_are_ready();
+      if (held->tensors().at(name).storage().data() != nullptr) return "still has memory";
     }
     return "well";
   });

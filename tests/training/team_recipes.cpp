@@ -65,14 +65,26 @@ UpdateOptions updates() {
   return options;
 }
 
-std::unique_ptr<IterativeRecipe> diffusion(const Team& team) {
+namespace {
+
+std::unique_ptr<IterativeRecipe> diffusion_of(models::WanConfig config, const Team& team) {
   return std::make_unique<DiffusionRecipe>(
-      of_team(tiny(3), team), /*causal=*/true, weights(tiny(3), 3),
+      of_team(std::move(config), team), /*causal=*/true, weights(tiny(3), 3),
       DiffusionOptions{.levels = {.by_chunk = true, .num_frame_per_block = 2},
                        .update = updates(),
                        .ema = {.decay = 0.9, .start_step = 2},
                        .accumulation = kBatch / team.size()},
       team);
+}
+
+}  // namespace
+
+std::unique_ptr<IterativeRecipe> diffusion(const Team& team) { return diffusion_of(tiny(3), team); }
+
+std::unique_ptr<IterativeRecipe> checkpointed_diffusion(const Team& team) {
+  models::WanConfig config = tiny(3);
+  config.recompute_layers = true;
+  return diffusion_of(config, team);
 }
 
 std::unique_ptr<IterativeRecipe> distillation(const Team& team) {

@@ -54,6 +54,7 @@ UpdateOptions updates();
 
 // Recipes whose updates see the same samples in a team of 1, 2 or 4.
 std::unique_ptr<IterativeRecipe> diffusion(const Team& team);
+std::unique_ptr<IterativeRecipe> checkpointed_diffusion(const Team& team);
 std::unique_ptr<IterativeRecipe> distillation(const Team& team);
 
 }  // namespace monarch::training::test

@@ -6,8 +6,9 @@
 #include "monarch/base/error.h"
 #include "monarch/models/wan/embeddings.h"
 #include "monarch/models/wan/layer.h"
+#include "monarch/models/wan/layer_source.h"
+#include "monarch/models/wan/network_part.h"
 #include "monarch/models/wan/patchify.h"
-#include "monarch/models/wan/recompute.h"
 #include "monarch/models/wan/rope.h"
 #include "monarch/models/wan/sequence.h"
 #include "monarch/models/wan/tensors.h"
@@ -43,32 +44,44 @@ struct LayerInputs {
   at::Tensor tokens, e0, context, rope;
 };
 
-at::Tensor recomputed_layer(const DitWeights& weights, const WanConfig& config,
-                            const BodyPass& pass, const Strips& strips, size_t index,
-                            const LayerInputs& given) {
+// A layer whose activations, or whose weights, are not kept for the backward pass.
+at::Tensor layer_part(const DitWeights& weights, const WanConfig& config, const BodyPass& pass,
+                      const Strips& strips, size_t index, const LayerInputs& given) {
   const std::shared_ptr<LayerSource> source = weights.source;
+  const std::shared_ptr<HeldLayer> held =
+      source && !config.recompute_layers ? source->hold(index) : nullptr;
   const LayerMemory memory = pass.memory ? pass.memory(index) : LayerMemory{};
   std::vector<at::Tensor> inputs{given.tokens, given.e0, given.context};
   inputs.insert(inputs.end(), memory.past.begin(), memory.past.end());
-  Recomputable part{.run = [source, kept = source ? LayerWeights{} : weights.layers[index], config,
-                            index, rope = given.rope, strips, attend = pass.attend,
-                            attend_past = memory.attend](const std::vector<at::Tensor>& operands) {
-    const LayerWeights layer =
-        source ? DitWeights::read_layer(config, source->take(index), index) : kept;
+  const auto layer = [source, held, config, index,
+                      kept = source ? LayerWeights{} : weights.layers[index]] {
+    if (!source) return kept;
+    return DitWeights::read_layer(config, held ? held->tensors() : source->take(index), index);
+  };
+  NetworkPart part{.run = [layer, config, index, rope = given.rope, strips, attend = pass.attend,
+                           attend_past = memory.attend](const std::vector<at::Tensor>& operands) {
+    const LayerWeights now = layer();
     const std::vector<at::Tensor> past(operands.begin() + 3, operands.end());
     std::vector<at::Tensor> fresh;
-    const at::Tensor out = run_layer(
-        layer, config, operands[0], operands[1], rope,
-        cross_keys(layer.cross_attn, config, operands[2]), [&](const ops::Projections& p) {
-          return strips.attend(p, [&](const ops::Projections& whole) {
-            return attend_past ? attend_past(whole, past, fresh) : attend(index, whole);
-          });
-        });
+    const at::Tensor out =
+        run_layer(now, config, operands[0], operands[1], rope,
+                  cross_keys(now.cross_attn, config, operands[2]), [&](const ops::Projections& p) {
+                    return strips.attend(p, [&](const ops::Projections& whole) {
+                      return attend_past ? attend_past(whole, past, fresh) : attend(index, whole);
+                    });
+                  });
     fresh.insert(fresh.begin(), out);
     return fresh;
   }};
-  if (source) part.after_backward = [source, index] { source->gradients_are_ready(index); };
-  const std::vector<at::Tensor> outputs = recomputed(std::move(part), inputs);
+  if (held) {
+    part.keep_activations = true;
+    part.after_forward = [held] { held->leave(); };
+    part.before_backward = [held] { held->come_back(); };
+    part.after_backward = [held] { held->gradients_are_ready(); };
+  } else if (source) {
+    part.after_backward = [source, index] { source->gradients_are_ready(index); };
+  }
+  const std::vector<at::Tensor> outputs = run_part(std::move(part), inputs);
   if (memory.keep) memory.keep({outputs.begin() + 1, outputs.end()});
   return outputs.front();
 }
@@ -120,14 +133,13 @@ at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const Bo
       strips.cut_rope(rope_table(video, pass.start_frame, config.head_dim(), pass.x.device()));
   at::Tensor tokens = patch_embed(strips.cut(pass.x), weights.patch_embedding.weight,
                                   weights.patch_embedding.bias, config.patch_size);
-  // Layers that come and go cannot be kept for the backward pass.
-  const bool recompute = (config.recompute_layers || weights.source) &&
-                         at::GradMode::is_enabled() && tokens.requires_grad();
+  const bool in_parts = (config.recompute_layers || weights.source) && at::GradMode::is_enabled() &&
+                        tokens.requires_grad();
   ContextKeys keys(config, pass);
   for (size_t i = 0; i < static_cast<size_t>(config.num_layers); ++i) {
-    if (recompute) {
-      tokens = recomputed_layer(weights, config, pass, strips, i,
-                                {tokens, time.e0, keys.context(), rope});
+    if (in_parts) {
+      tokens =
+          layer_part(weights, config, pass, strips, i, {tokens, time.e0, keys.context(), rope});
       continue;
     }
     const LayerWeights layer = weights.source

@@ -39,20 +39,7 @@ struct LayerWeights {
   LinearWeights ffn_in, ffn_out;
 };
 
-// Where the parameters of layers come from that do not lie in memory all the time: other ranks, or
-// another device.
-class LayerSource {
- public:
-  virtual ~LayerSource() = default;
-  // A layer's tensors by name ("blocks.3.self_attn.q.weight"). Their memory is free again when
-  // another layer was taken and nothing that was computed from them is left. Layers are taken by
-  // one thread, in the order in which a pass runs through them, and again from the last to the
-  // first in its backward pass.
-  virtual const TensorMap& take(size_t layer) = 0;
-  // After the backward pass through the layer that was taken last: the gradients are in its
-  // tensors.
-  virtual void gradients_are_ready(size_t layer) = 0;
-};
+class LayerSource;
 
 struct DitWeights {
   LinearWeights patch_embedding;  // weight [dim, in_dim, pt, ph, pw]

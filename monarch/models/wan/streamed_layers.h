@@ -10,7 +10,7 @@
 #include <optional>
 #include <vector>
 
-#include "monarch/models/wan/dit_weights.h"
+#include "monarch/models/wan/layer_source.h"
 
 namespace monarch::models {
 
