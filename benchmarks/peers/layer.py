@@ -8,11 +8,11 @@ the text (its keys and values included), feed-forward. Prints one line of JSON.
 """
 import argparse
 import json
-import statistics
-import time
 
 import torch
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, WanTransformerBlock
+
+from timing import common_options, timed
 
 
 def main() -> None:
@@ -24,10 +24,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=1536)
     parser.add_argument("--ffn", type=int, default=8960)
     parser.add_argument("--heads", type=int, default=12)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
+    common_options(parser, repeats=5)
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
@@ -46,28 +43,17 @@ def main() -> None:
     def run() -> None:
         with torch.no_grad():
             layer(x, text, modulation, positions)
-        if args.device != "cpu":
-            torch.cuda.synchronize()
 
     projections = 2.0 * tokens * args.dim * (6 * args.dim + 2 * args.ffn)
     text_keys = 4.0 * args.text_tokens * args.dim * args.dim
     attention = 4.0 * tokens * (tokens + args.text_tokens) * args.dim
     gflop = (projections + text_keys + attention) / 1e9
-    run()
-    seconds, cpu_seconds = [], []
-    for _ in range(args.repeats):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        run()
-        seconds.append(time.perf_counter() - start)
-        cpu_seconds.append(time.process_time() - cpu_start)
-    median = statistics.median(seconds)
     print(json.dumps({
         "work": "dit_layer", "implementation": "diffusers",
         "shape": {"frames": args.frames, "rows": args.rows, "columns": args.columns, "text_tokens": args.text_tokens,
                   "dim": args.dim, "ffn": args.ffn, "heads": args.heads},
-        "dtype": args.dtype, "threads": args.threads, "seconds_median": median, "seconds_min": min(seconds),
-        "seconds_max": max(seconds), "cpu_seconds_median": statistics.median(cpu_seconds),
-        "gflop": round(gflop, 3), "gflops": round(gflop / median, 3)}))
+        "dtype": args.dtype, "threads": args.threads,
+        **timed(run, args.repeats, args.device, gflop)}))
 
 
 if __name__ == "__main__":

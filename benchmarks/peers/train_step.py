@@ -10,11 +10,11 @@ self-attention. Prints one line of JSON.
 import argparse
 import json
 import resource
-import statistics
-import time
 
 import torch
 from diffusers import WanTransformer3DModel
+
+from timing import common_options, timed
 
 SIZES = {
     "shapes": {"model": {"num_attention_heads": 4, "attention_head_dim": 32, "ffn_dim": 512, "num_layers": 6,
@@ -63,8 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="shapes")
     parser.add_argument("--attention", choices=["dense", "monarchrt"], default="monarchrt")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
+    common_options(parser, repeats=5, precision=False)
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
@@ -90,18 +89,10 @@ def main() -> None:
         optimizer.step()
         optimizer.zero_grad()
 
-    step()
-    seconds, cpu_seconds = [], []
-    for _ in range(args.repeats):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        step()
-        seconds.append(time.perf_counter() - start)
-        cpu_seconds.append(time.process_time() - cpu_start)
     print(json.dumps({
         "work": f"train_step_{args.size}", "implementation": f"diffusers-{args.attention}", "dtype": "float32",
         "shape": {"latents": size["latents"], "text_tokens": size["text_tokens"], **size["model"]},
-        "threads": args.threads, "seconds_median": statistics.median(seconds), "seconds_min": min(seconds),
-        "seconds_max": max(seconds), "cpu_seconds_median": statistics.median(cpu_seconds),
+        "threads": args.threads, **timed(step, args.repeats),
         "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 
 

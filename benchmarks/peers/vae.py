@@ -7,11 +7,11 @@ Prints one line of JSON. Counts as work the convolutions and matrix products as 
 """
 import argparse
 import json
-import statistics
-import time
 
 import torch
 from diffusers import AutoencoderKLWan
+
+from timing import common_options, timed
 
 
 def count_flops(model: torch.nn.Module, action) -> float:
@@ -37,10 +37,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=9, help="pixel frames, 1 + 4n")
     parser.add_argument("--height", type=int, default=240)
     parser.add_argument("--width-pixels", type=int, default=416)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    common_options(parser, repeats=3)
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
@@ -57,23 +54,13 @@ def main() -> None:
         else:
             with torch.no_grad():
                 vae.decode(latent) if args.work == "decode" else vae.encode(video)
-        if args.device != "cpu":
-            torch.cuda.synchronize()
 
     gflop = count_flops(vae, run) / 1e9 * (3 if args.work == "train" else 1)
-    seconds, cpu_seconds = [], []
-    for _ in range(args.repeats):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        run()
-        seconds.append(time.perf_counter() - start)
-        cpu_seconds.append(time.process_time() - cpu_start)
-    median = statistics.median(seconds)
     print(json.dumps({
         "work": f"vae_{args.work}", "implementation": "diffusers",
         "shape": {"width": args.width, "frames": args.frames, "height": args.height, "width_pixels": args.width_pixels},
-        "dtype": args.dtype, "threads": args.threads, "seconds_median": median, "seconds_min": min(seconds),
-        "seconds_max": max(seconds), "cpu_seconds_median": statistics.median(cpu_seconds),
-        "gflop": round(gflop, 3), "gflops": round(gflop / median, 3)}))
+        "dtype": args.dtype, "threads": args.threads,
+        **timed(run, args.repeats, args.device, gflop)}))
 
 
 if __name__ == "__main__":
