@@ -1,10 +1,20 @@
 #include "monarch/training/networks.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "monarch/base/error.h"
 
 namespace monarch::training {
+
+models::DitCache cache_for(const models::WanConfig& config, const at::Tensor& noise) {
+  const int64_t frame_tokens =
+      (noise.size(3) / config.patch_size[1]) * (noise.size(4) / config.patch_size[2]);
+  const int64_t frames = config.local_attn_size == -1
+                             ? noise.size(2)
+                             : std::min(noise.size(2), config.local_attn_size);
+  return {config, noise.size(0), frames * frame_tokens, noise.options()};
+}
 
 VideoGenerator::VideoGenerator(const models::WanConfig& config, bool causal,
                                const models::TensorMap& parameters,
@@ -33,9 +43,7 @@ Simulation VideoGenerator::simulate(const at::Tensor& noise, const at::Tensor& c
         [&](const at::Tensor& x, const at::Tensor& t) { return flow(x, t, context); }, noise,
         options, schedule, draws);
   }
-  const int64_t frame_tokens = (noise.size(3) / config_.patch_size[1]) *  //
-                               (noise.size(4) / config_.patch_size[2]);
-  models::DitCache cache(config_, noise.size(0), noise.size(2) * frame_tokens, noise.options());
+  models::DitCache cache = cache_for(config_, noise);
   if (cache_gradient_) cache.gradient = *cache_gradient_;
   return simulate_causal(pipelines::bind_cache(*causal_, context, cache), noise, options, schedule,
                          draws);

@@ -14,6 +14,10 @@
 
 namespace monarch::training {
 
+// Caches for a video of `noise` [B, C, F, H, W], of as many frames as generation has: all, or
+// local_attn_size. (The published training keeps all, so that its window never closes.)
+models::DitCache cache_for(const models::WanConfig& config, const at::Tensor& noise);
+
 // The network that makes videos, causal or bidirectional. Const and thread-safe.
 class VideoGenerator {
  public:

@@ -44,6 +44,7 @@ void read_model_kwargs(const Json& json, const std::string& where, TrainConfig& 
   reader.read("model_name", config.model_name);
   reader.read("local_attn_size", config.local_attn_size);
   reader.read("sink_size", config.sink_size);
+  reader.read("relative_sink", config.relative_sink);
   reader.finish();
 }
 

@@ -30,6 +30,7 @@ struct TrainConfig {
   ops::MonarchOptions score_monarch;  // of teacher and critic, for one that was trained with it
   int64_t local_attn_size = -1;
   int64_t sink_size = 0;
+  bool relative_sink = false;
   std::optional<models::CacheGradient> cache_gradient;
   std::optional<double> monarch_softmax_scale;  // of causal passes over whole videos
 

@@ -69,6 +69,7 @@ TrainSetup::TrainSetup(const TrainConfig& config, at::Device device, const Team&
   generator_config_.independent_first_frame = config.independent_first_frame();
   generator_config_.local_attn_size = config.local_attn_size;
   generator_config_.sink_size = config.sink_size;
+  generator_config_.relative_sink = config.relative_sink;
   generator_config_.causal_train_scale = config.monarch_softmax_scale;
   generator_config_.recompute_layers = config.gradient_checkpointing;
   generator_config_.validate();

@@ -12,6 +12,7 @@
 #include "monarch/pipelines/text_to_video.h"
 #include "monarch/sampling/guidance.h"
 #include "monarch/training/checkpoint.h"
+#include "monarch/training/networks.h"
 
 namespace monarch::training {
 namespace {
@@ -104,9 +105,7 @@ at::Tensor Validation::sample(const models::TensorMap& generator, const at::Tens
         noise, solver);
   }
   const models::CausalWanDit model(model_config, generator);
-  const int64_t tokens = noise.size(2) * (noise.size(3) / model_config.patch_size[1]) *
-                         (noise.size(4) / model_config.patch_size[2]);
-  models::DitCache cache(model_config, 1, tokens, noise.options());
+  models::DitCache cache = cache_for(model_config, noise);
   const int64_t chunk = config_.num_frame_per_block();
   const bool first_alone = config_.independent_first_frame();
   if (few) {
@@ -117,7 +116,7 @@ at::Tensor Validation::sample(const models::TensorMap& generator, const at::Tens
                                 .context_noise = simulation.context_noise},
                                pipelines::noise_source(random));
   }
-  models::DitCache negative_cache(model_config, 1, tokens, noise.options());
+  models::DitCache negative_cache = cache_for(model_config, noise);
   return pipelines::sample_causal_diffusion(pipelines::bind_cache(model, context, cache),
                                             pipelines::bind_cache(model, negative, negative_cache),
                                             noise, {},

@@ -6,9 +6,11 @@
 #include "monarch/training/data/sampler.h"
 #include "monarch/training/losses/distribution_matching.h"
 #include "monarch/training/losses/flow_matching.h"
+#include "monarch/training/networks.h"
 #include "monarch/training/simulation.h"
 #include "monarch/training/trained_network.h"
 #include "tests/support/message_of.h"
+#include "tests/training/tiny_dit.h"
 
 namespace monarch::training {
 namespace {
@@ -173,6 +175,28 @@ TEST(Simulation, RecordsTheExitStepsOfTheLastFrames) {
   EXPECT_TRUE(
       simulate_causal(flow, noise, options, schedule(), same).latents.equal(result.latents));
   EXPECT_TRUE(recorded.empty());
+}
+
+TEST(Simulation, ChunksSeeNoFurtherThanTheirWindow) {
+  const auto last_chunk = [](int64_t window, double first_chunk) {
+    models::WanConfig config = test::tiny_dit();
+    config.local_attn_size = window;
+    models::TensorMap weights =
+        models::random_dit_weights(config, pipelines::seeded_generator(3), at::kDouble);
+    weights.at("head.head.weight").normal_(0, 0.1, pipelines::seeded_generator(4));
+    at::Tensor noise = at::randn({1, 4, 6, 4, 4}, pipelines::seeded_generator(5), at::kDouble);
+    noise.slice(2, 0, 2) += first_chunk;
+    SeededDraws draws(2, 0);
+    const at::NoGradGuard no_grad;
+    return VideoGenerator(config, /*causal=*/true, weights)
+        .simulate(noise, at::ones({1, 4, 8}, at::kDouble),
+                  {.timesteps = {1000, 500}, .num_frame_per_block = 2, .loss_frames = 6},
+                  schedule(), draws)
+        .latents.slice(2, 4);
+  };
+  EXPECT_FALSE(last_chunk(-1, 0).equal(last_chunk(-1, 1)));
+  EXPECT_FALSE(last_chunk(6, 0).equal(last_chunk(6, 1)));
+  EXPECT_TRUE(last_chunk(2, 0).equal(last_chunk(2, 1)));
 }
 
 // Stands for three ranks, two of which have no gradients.

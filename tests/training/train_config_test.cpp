@@ -35,6 +35,11 @@ TEST(TrainConfig, ReadsWhatTheRecipesNeed) {
   own["score_monarch_args"] = {{"enable", true}, {"f_tied", 3}};
   EXPECT_EQ(train_config_from_json(own, "x.yaml").score_monarch.f_tied, 3);
   EXPECT_EQ(train_config_from_json(own, "x.yaml").monarch.f_tied, 1);
+  own["model_kwargs"].update({{"local_attn_size", 9}, {"sink_size", 3}, {"relative_sink", true}});
+  const TrainConfig streaming = train_config_from_json(own, "x.yaml");
+  EXPECT_EQ(streaming.local_attn_size, 9);
+  EXPECT_EQ(streaming.sink_size, 3);
+  EXPECT_TRUE(streaming.relative_sink);
 }
 
 TEST(TrainConfig, EveryRecipeFileIsUnderstood) {
