@@ -134,12 +134,18 @@ at::Tensor Streamer::advance(StreamState& state, const RunControl& control) cons
   state.position_ += length;
   state.num_frames_ += length;
   remember(state, latents);
+  if (state.settling_ > 0) {
+    state.settling_ = std::max<std::int64_t>(0, state.settling_ - length);
+    if (state.settling_ == 0) state.stale_ = true;
+  }
   return latents;
 }
 
 void Streamer::set_context(StreamState& state, const at::Tensor& context) const {
   state.context_ = context;
   state.stale_ = true;
+  if (model_.config().sink_size > 0)
+    state.settling_ = options_.rollout.num_frame_per_block + options_.overlap_frames;
 }
 
 at::Tensor Streamer::decode(StreamState& state, const at::Tensor& latents) const {

@@ -53,7 +53,8 @@ class StreamState {
       0;  // of the next frame in the caches; behind num_frames_ once the caches were refilled
   std::int64_t num_frames_ = 0;
   std::int64_t num_pixel_frames_ = 0;
-  bool stale_ = false;  // the caches must be refilled before the next chunk
+  bool stale_ = false;         // the caches must be refilled before the next chunk
+  std::int64_t settling_ = 0;  // frames until the sink is replaced by what was made since then
 };
 
 // Const and thread-safe; model and VAE must outlive it. The VAE may be null if decode() is not
@@ -79,7 +80,9 @@ class Streamer {
   at::Tensor advance(StreamState& state, const RunControl& control = {}) const;
 
   // Takes effect in the next chunk, which first caches the last overlap_frames again under the new
-  // context.
+  // context. A model that keeps its first frames (sink_size) does so once more when a chunk and
+  // overlap_frames after it are there: a sink that shows what the context no longer says would
+  // hold the stream back.
   void set_context(StreamState& state, const at::Tensor& context) const;
 
   // Frames [B, 3, T, H, W] in [0, 1] of the latents that advance() or extend() returned or took, in

@@ -254,6 +254,31 @@ TEST_F(SlidingStream, RotationsDependOnDistancesAlone) {
       0.1);
 }
 
+class SinkStream : public Streaming {
+ protected:
+  static models::WanConfig config() {
+    models::WanConfig config = tiny_config();
+    config.local_attn_size = 6;
+    config.sink_size = 2;
+    config.relative_sink = true;
+    return config;
+  }
+  SinkStream() : Streaming(config()) {}
+};
+
+// The caches begin with what was made under the old prompt, and two chunks later without it.
+TEST_F(SinkStream, ANewPromptGetsItsOwnSink) {
+  const Streamer live = streamer();
+  StreamState state = live.start(context(1), 7);
+  std::vector<std::int64_t> cached;  // frames since the caches began
+  for (int chunk = 0; chunk < 8; ++chunk) {
+    if (chunk == 3) live.set_context(state, context(2));
+    live.advance(state);
+    cached.push_back(state.cache().global_end() / 4);
+  }
+  EXPECT_EQ(cached, (std::vector<std::int64_t>{2, 4, 6, 4, 6, 4, 6, 8}));
+}
+
 TEST_F(SlidingStream, StartsFromAnImage) {
   options_.rollout.independent_first_frame = true;
   options_.overlap_frames = 3;
