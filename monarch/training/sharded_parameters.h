@@ -27,6 +27,7 @@ struct Sharding {
   int64_t sequence = 1;                        // ranks whose gradients are parts of one sample's
 };
 
+// Owned by a shared_ptr: the layers that a pass holds keep it alive.
 class ShardedParameters : public models::LayerSource,
                           public std::enable_shared_from_this<ShardedParameters> {
  public:
