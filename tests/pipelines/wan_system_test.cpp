@@ -60,7 +60,9 @@ TEST_F(TinySystem, DiffusersFoldersGiveTheSameVideo) {
     generate_video(system, options(GenerationMode::kDiffusion), {.prompt = "a red circle"}, &sink);
     return sink.video();
   };
-  EXPECT_TRUE(at::equal(make(theirs), make(wan)));
+  // Not bit for bit: weights lie at other addresses, and with those some libraries' matrix products
+  // round otherwise. A step of a byte is 4e-3.
+  EXPECT_LT((make(theirs) - make(wan)).abs().max().item<float>(), 1e-4F);
 }
 
 TEST_F(TinySystem, ListsEverythingThatDoesNotFit) {
