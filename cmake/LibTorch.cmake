@@ -80,5 +80,7 @@ endif()
 option(MONARCH_TORCH_CUDA "Link LibTorch's CUDA library, so that --device cuda works" OFF)
 if(MONARCH_TORCH_CUDA)
   target_link_libraries(monarch_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed)
+  find_package(CUDAToolkit 12.8 REQUIRED)  # whose headers LibTorch's own include
+  target_include_directories(monarch_torch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
 endif()
 message(STATUS "LibTorch ${MONARCH_TORCH_VERSION}: ${_torch_found}")

@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 #include <tuple>
+#include <utility>
 
 #include "monarch/base/error.h"
 
@@ -26,6 +27,8 @@ Counts& counts() {
   static Counts* all = new Counts;
   return *all;
 }
+
+thread_local HeldCounts* holder = nullptr;
 
 }  // namespace
 
@@ -70,10 +73,25 @@ attention::MapSize self_attention_maps(const std::vector<AttentionRuns>& all) {
 void count_attention(const std::string& op, const std::string& direction,
                      const std::string& implementation, const std::string& reason,
                      const attention::MapSize& maps) {
-  const std::lock_guard lock(counts().mutex);
-  Count& count = counts().of[{op, direction, implementation, reason}];
-  ++count.runs;
-  count.maps += maps;
+  AttentionRuns run{op, direction, implementation, reason, 1, maps};
+  if (holder != nullptr) {
+    holder->runs_.push_back(std::move(run));
+  } else {
+    count_attention({std::move(run)});
+  }
 }
+
+void count_attention(const std::vector<AttentionRuns>& runs) {
+  const std::lock_guard lock(counts().mutex);
+  for (const AttentionRuns& run : runs) {
+    Count& count = counts().of[{run.op, run.direction, run.implementation, run.reason}];
+    count.runs += run.count;
+    count.maps += run.maps;
+  }
+}
+
+HeldCounts::HeldCounts() : outer_(std::exchange(holder, this)) {}
+
+HeldCounts::~HeldCounts() { holder = outer_; }
 
 }  // namespace monarch::ops

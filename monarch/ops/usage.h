@@ -40,4 +40,26 @@ void count_attention(const std::string& op, const std::string& direction,
                      const std::string& implementation, const std::string& reason = "",
                      const attention::MapSize& maps = {});
 
+// Keeps what its thread counts while it lives from being counted: of work that is recorded, and
+// counted when it runs.
+class HeldCounts {
+ public:
+  HeldCounts();
+  ~HeldCounts();
+  HeldCounts(const HeldCounts&) = delete;
+  HeldCounts& operator=(const HeldCounts&) = delete;
+
+  // One entry a call of count_attention.
+  const std::vector<AttentionRuns>& runs() const { return runs_; }
+
+ private:
+  friend void count_attention(const std::string&, const std::string&, const std::string&,
+                              const std::string&, const attention::MapSize&);
+  std::vector<AttentionRuns> runs_;
+  HeldCounts* outer_;
+};
+
+// Adds all of them.
+void count_attention(const std::vector<AttentionRuns>& runs);
+
 }  // namespace monarch::ops

@@ -26,6 +26,7 @@ Streamer::Streamer(const models::CausalWanDit& model, const models::WanVae* vae,
   MONARCH_CHECK(
       !rollout.timesteps.empty(),
       "[monarch_pipelines] streaming needs denoising steps, for example 1000, 750, 500, 250");
+  if (!options_.recorder) options_.recorder = ops::make_recorder(options_.tensor_options.device());
   chunk_lengths(options_.overlap_frames, rollout.num_frame_per_block,
                 rollout.independent_first_frame);
   MONARCH_CHECK(cache_frames() >= rollout.num_frame_per_block,
@@ -47,6 +48,7 @@ StreamState Streamer::start(const at::Tensor& context, at::Generator generator,
                             std::optional<std::int64_t> num_frames) const {
   StreamState state(models::DitCache(model_.config(), options_.shape.batch,
                                      cache_frames() * frame_tokens_, options_.tensor_options));
+  state.cache_.record_passes(options_.recorder);
   state.generator_ = std::move(generator);
   state.context_ = context;
   if (num_frames) {
@@ -78,7 +80,7 @@ void Streamer::remember(StreamState& state, const at::Tensor& latents) const {
 void Streamer::refill(StreamState& state, const RunControl& control) const {
   const at::NoGradGuard no_grad;
   state.stale_ = true;
-  state.cache_.reset();
+  state.cache_.rewind();
   if (state.recent_.defined()) {
     cache_latents(bind(state), state.recent_, options_.rollout, control);
   }
@@ -143,6 +145,7 @@ at::Tensor Streamer::advance(StreamState& state, const RunControl& control) cons
 
 void Streamer::set_context(StreamState& state, const at::Tensor& context) const {
   state.context_ = context;
+  state.cache_.forget_context();
   state.stale_ = true;
   if (model_.config().sink_size > 0)
     state.settling_ = options_.rollout.num_frame_per_block + options_.overlap_frames;

@@ -13,6 +13,7 @@
 
 #include "monarch/models/wan/causal_dit.h"
 #include "monarch/models/wan/vae.h"
+#include "monarch/ops/recorder.h"
 #include "monarch/pipelines/frame_sink.h"
 #include "monarch/pipelines/noise.h"
 #include "monarch/pipelines/rollout.h"
@@ -29,6 +30,8 @@ struct StreamOptions {
   std::int64_t overlap_frames = 3;
   at::TensorOptions tensor_options =
       at::TensorOptions().dtype(at::kFloat);  // of latents and caches
+  // Records the passes of streams that go on in full caches; null: the device's, if it has one.
+  std::shared_ptr<ops::Recorder> recorder = nullptr;
 };
 
 // Everything about a stream that changes. Owned by one viewer; one thread at a time.

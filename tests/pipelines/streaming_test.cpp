@@ -5,6 +5,7 @@
 #include "monarch/base/error.h"
 #include "monarch/models/wan/rope.h"
 #include "tests/pipelines/tiny_system.h"
+#include "tests/support/repeating_recorder.h"
 
 namespace monarch::pipelines {
 namespace {
@@ -277,6 +278,39 @@ TEST_F(SinkStream, ANewPromptGetsItsOwnSink) {
     cached.push_back(state.cache().global_end() / 4);
   }
   EXPECT_EQ(cached, (std::vector<std::int64_t>{2, 4, 6, 4, 6, 4, 6, 8}));
+}
+
+// Two prompts; long enough for full caches under both.
+at::Tensor stream_of_two_prompts(const Streamer& live, const at::Tensor& first,
+                                 const at::Tensor& second) {
+  StreamState state = live.start(first, 7);
+  const at::Tensor before = stream(live, state, 16, nullptr);
+  live.set_context(state, second);
+  return at::cat({before, stream(live, state, 36, nullptr)}, 2);
+}
+
+void expect_same_when_recorded(const models::CausalWanDit& model, StreamOptions options,
+                               const at::Tensor& first, const at::Tensor& second) {
+  const at::Tensor expected =
+      stream_of_two_prompts(Streamer(model, nullptr, options), first, second);
+  const auto recorder = std::make_shared<RepeatingRecorder>();
+  options.recorder = recorder;
+  EXPECT_TRUE(
+      at::equal(stream_of_two_prompts(Streamer(model, nullptr, options), first, second), expected));
+  EXPECT_GT(recorder->replayed, 4 * recorder->recorded);
+}
+
+TEST_F(SlidingStream, RecordedPassesGiveTheSameBits) {
+  expect_same_when_recorded(model_, options_, context(1), context(2));
+}
+
+TEST_F(SinkStream, RecordedPassesGiveTheSameBits) {
+  expect_same_when_recorded(model_, options_, context(1), context(2));
+}
+
+TEST_F(Streaming, RecordedPassesOfCachesThatAreRefilledGiveTheSameBits) {
+  options_.shape.frames = 4;
+  expect_same_when_recorded(model_, options_, context(1), context(2));
 }
 
 TEST_F(SlidingStream, StartsFromAnImage) {

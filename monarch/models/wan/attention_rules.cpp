@@ -173,6 +173,11 @@ bool choose_by_step(const std::vector<AttentionRule>& rules) {
                      [](const AttentionRule& rule) { return !rule.steps.all(); });
 }
 
+bool choose_by_chunk(const std::vector<AttentionRule>& rules) {
+  return std::any_of(rules.begin(), rules.end(),
+                     [](const AttentionRule& rule) { return !rule.chunks.all(); });
+}
+
 std::vector<HeadGroup> head_groups(const WanConfig& config, int64_t layer,
                                    const AttentionPosition& position) {
   std::vector<HeadGroup> groups;

@@ -64,6 +64,8 @@ struct AttentionPosition {
 
 // Whether a rule asks for the step.
 bool choose_by_step(const std::vector<AttentionRule>& rules);
+// Whether a rule asks for the chunk.
+bool choose_by_chunk(const std::vector<AttentionRule>& rules);
 
 // Neighbouring heads that run the same.
 struct HeadGroup {

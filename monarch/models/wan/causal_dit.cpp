@@ -1,5 +1,6 @@
 #include "monarch/models/wan/causal_dit.h"
 
+#include <atomic>
 #include <utility>
 
 #include "monarch/base/error.h"
@@ -10,6 +11,19 @@
 #include "monarch/models/wan/tensors.h"
 
 namespace monarch::models {
+
+// Where the tokens of one cached call are: the same in all layers.
+struct CachedCall {
+  WanConfig config;
+  ops::Grid grid;
+  CachePlan plan;
+  AttentionPosition position;
+
+  ops::MonarchOptions tiling(size_t layer) const {
+    return cache_tiling(config, static_cast<int64_t>(layer), position.chunk);
+  }
+};
+
 namespace {
 
 at::Tensor block_causal_attention(const Qkv& all, const std::vector<HeadGroup>& groups,
@@ -29,18 +43,6 @@ bool records_gradients(const ops::Projections& p) {
   return at::GradMode::is_enabled() &&
          (records(p.q) || records(p.k) || records(p.v) || records(p.norm_q) || records(p.norm_k));
 }
-
-// Where the tokens of one cached call are: the same in all layers.
-struct CachedCall {
-  WanConfig config;
-  ops::Grid grid;
-  CachePlan plan;
-  AttentionPosition position;
-
-  ops::MonarchOptions tiling(size_t layer) const {
-    return cache_tiling(config, static_cast<int64_t>(layer), position.chunk);
-  }
-};
 
 // Keys and values are in block order.
 at::Tensor attend_blocks(const Qkv& all, const CachedCall& call, size_t layer) {
@@ -62,25 +64,29 @@ KeysValues in_block_order(const Qkv& qkv, const CachedCall& call, size_t layer) 
           ops::to_block_order(qkv.v, call.grid, tiling)};
 }
 
-at::Tensor attend_cached(const ops::Projections& p, const CachedCall& call, DitCache& cache,
-                         size_t layer) {
+// In a cache that is prepared for the call; without gradients.
+at::Tensor attend_prepared(const ops::Projections& p, const CachedCall& call, const DitCache& cache,
+                           size_t layer) {
   const ops::MonarchOptions tiling = call.tiling(layer);
-  cache.prepare(layer, call.plan, tiling, call.grid, p.k);
-  if (records_gradients(p)) {
-    const Qkv own = rotated(p);
-    const KeysValues fresh = in_block_order(own, call, layer);
-    const DitCache::Past past = cache.past(layer, call.plan);
-    const KeysValues seen = past.before(fresh, past.graphs());
-    cache.record(layer, call.plan, fresh);
-    return attend_blocks({own.q, seen.k, seen.v}, call, layer);
-  }
   const KeysValues fresh = cache.fresh_slots(layer, call.plan);
   const at::Tensor q = ops::norm_rope_write(p, call.grid, tiling, fresh.k, fresh.v);
   const KeysValues seen = cache.seen(layer, call.plan);
   return attend_blocks({q, seen.k, seen.v}, call, layer);
 }
 
-// The recording branch of attend_cached in three parts, the second of which can be repeated.
+at::Tensor attend_cached(const ops::Projections& p, const CachedCall& call, DitCache& cache,
+                         size_t layer) {
+  cache.prepare(layer, call.plan, call.tiling(layer), call.grid, p.k);
+  if (!records_gradients(p)) return attend_prepared(p, call, cache, layer);
+  const Qkv own = rotated(p);
+  const KeysValues fresh = in_block_order(own, call, layer);
+  const DitCache::Past past = cache.past(layer, call.plan);
+  const KeysValues seen = past.before(fresh, past.graphs());
+  cache.record(layer, call.plan, fresh);
+  return attend_blocks({own.q, seen.k, seen.v}, call, layer);
+}
+
+// attend_cached with gradients in three parts, the second of which can be repeated.
 LayerMemory cached_memory(const CachedCall& call, DitCache& cache, size_t layer,
                           const at::Tensor& x) {
   cache.prepare(layer, call.plan, call.tiling(layer), call.grid, x);
@@ -99,6 +105,11 @@ LayerMemory cached_memory(const CachedCall& call, DitCache& cache, size_t layer,
               [call, &cache, layer](const std::vector<at::Tensor>& fresh) {
                 cache.record(layer, call.plan, {fresh[0], fresh[1]});
               }};
+}
+
+int64_t next_identity() {
+  static std::atomic<int64_t> next = 0;
+  return next++;
 }
 
 at::Tensor per_run(const at::Tensor& t) { return t.dim() == 1 ? t.unsqueeze(1) : t; }
@@ -129,7 +140,7 @@ CausalWanDit::CausalWanDit(const WanConfig& config, const TensorMap& weights,
                                DitWeights::read(config, weights, std::move(source)))) {}
 
 CausalWanDit::CausalWanDit(const WanConfig& config, std::shared_ptr<const DitWeights> weights)
-    : config_(config), weights_(std::move(weights)) {
+    : config_(config), weights_(std::move(weights)), identity_(next_identity()) {
   config_.validate();
   validate_causal_rules(config_);
 }
@@ -160,23 +171,54 @@ at::Tensor CausalWanDit::forward_cached(const DitInput& input, int64_t start_fra
   const ops::Grid grid = token_grid(x, config_.patch_size);
   MONARCH_CHECK(cache.num_layers() == config_.num_layers, "[monarch_models] the cache has ",
                 cache.num_layers(), " layers, the model ", config_.num_layers);
-  const CachePlan plan = cache.plan(config_, start_frame, grid.tokens(), grid.frame_tokens());
-  const CachedCall call{
-      config_, grid, plan, {.step = input.step, .chunk = chunk_of_frame(config_, start_frame)}};
-  const at::Tensor out =
-      run_body(*weights_, config_,
-               {.x = x,
+  const CachedCall call{config_,
+                        grid,
+                        cache.plan(config_, start_frame, grid.tokens(), grid.frame_tokens()),
+                        {.step = input.step, .chunk = chunk_of_frame(config_, start_frame)}};
+  BodyPass pass{.x = x,
                 .t = per_run(input.t),
-                .start_frame = start_frame,
+                .rope = cache.rope(config_, grid, start_frame),
                 .context = [&] { return embed_input_context(*weights_, config_, input); },
                 .attend =
                     [&](size_t layer, const ops::Projections& projections) {
                       return attend_cached(projections, call, cache, layer);
                     },
                 .kept_keys = [&](size_t layer) -> CrossKv& { return cache.cross(layer); },
-                .memory = [&](size_t layer) { return cached_memory(call, cache, layer, x); }});
-  cache.commit(plan);
+                .memory = [&](size_t layer) { return cached_memory(call, cache, layer, x); }};
+  const at::Tensor out =
+      records_passes(cache) ? run_recorded(pass, call, cache) : run_body(*weights_, config_, pass);
+  cache.commit(call.plan);
   return out;
+}
+
+bool CausalWanDit::records_passes(DitCache& cache) const {
+  return cache.recordings() != nullptr && cache.has_context() && !at::GradMode::is_enabled() &&
+         !config_.sequence && !weights_->source;
+}
+
+at::Tensor CausalWanDit::run_recorded(const BodyPass& pass, const CachedCall& call,
+                                      DitCache& cache) const {
+  // What moves keys and values comes once a chunk and is different every time; it stays outside.
+  for (size_t layer = 0; layer < static_cast<size_t>(config_.num_layers); ++layer)
+    cache.prepare(layer, call.plan, call.tiling(layer), call.grid, pass.x);
+  const auto work = [weights = weights_, config = config_, call,
+                     &cache](const PassRecordings::Inputs& inputs) {
+    return run_body(*weights, config,
+                    {.x = inputs.x,
+                     .t = inputs.t,
+                     .rope = inputs.rope,
+                     .attend =
+                         [&](size_t layer, const ops::Projections& projections) {
+                           return attend_prepared(projections, call, cache, layer);
+                         },
+                     .kept_keys = [&](size_t layer) -> CrossKv& { return cache.cross(layer); }});
+  };
+  std::vector<int64_t> surroundings = cache.addresses();
+  surroundings.push_back(identity_);
+  return cache.recordings()->run({call.plan.first, call.plan.begin, call.plan.end,
+                                  choose_by_step(config_.attention) ? call.position.step : 0,
+                                  choose_by_chunk(config_.attention) ? call.position.chunk : 0},
+                                 surroundings, {pass.x, pass.t, pass.rope}, work);
 }
 
 }  // namespace monarch::models

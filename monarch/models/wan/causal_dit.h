@@ -14,6 +14,9 @@
 
 namespace monarch::models {
 
+struct BodyPass;
+struct CachedCall;
+
 // Which keys the queries of each chunk see: frames form chunks of config.num_frame_per_block (with
 // independent_first_frame, frame 0 alone and then chunks); a chunk sees everything up to its own
 // end, with local_attn_size = s only the last s frames of that. A token always sees itself.
@@ -46,8 +49,12 @@ class CausalWanDit {
   const std::shared_ptr<const DitWeights>& weights() const { return weights_; }
 
  private:
+  bool records_passes(DitCache& cache) const;
+  at::Tensor run_recorded(const BodyPass& pass, const CachedCall& call, DitCache& cache) const;
+
   WanConfig config_;
   std::shared_ptr<const DitWeights> weights_;
+  int64_t identity_;  // of no other model in this process
 };
 
 }  // namespace monarch::models

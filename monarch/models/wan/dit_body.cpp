@@ -129,8 +129,8 @@ at::Tensor run_body(const DitWeights& weights, const WanConfig& config, const Bo
                 "[monarch_models] with sequence parallelism a timestep is for whole frames; got ",
                 pass.t.size(1), " timesteps for ", video.frames, " frames");
   const TimeEmbedding time = embed_time(weights, config, pass.t, pass.x.scalar_type());
-  const at::Tensor rope =
-      strips.cut_rope(rope_table(video, pass.start_frame, config.head_dim(), pass.x.device()));
+  const at::Tensor rope = strips.cut_rope(
+      pass.rope.defined() ? pass.rope : rope_table(video, 0, config.head_dim(), pass.x.device()));
   at::Tensor tokens = patch_embed(strips.cut(pass.x), weights.patch_embedding.weight,
                                   weights.patch_embedding.bias, config.patch_size);
   const bool in_parts = (config.recompute_layers || weights.source) && at::GradMode::is_enabled() &&

@@ -24,10 +24,10 @@ struct LayerMemory {
 
 // What differs between passes.
 struct BodyPass {
-  at::Tensor x;                         // [B, in_dim, F, H, W] as model_input gives it
-  at::Tensor t;                         // [B, R]
-  int64_t start_frame = 0;              // where rotary positions start
-  std::function<at::Tensor()> context;  // as embed_input_context gives it
+  at::Tensor x;          // [B, in_dim, F, H, W] as model_input gives it
+  at::Tensor t;          // [B, R]
+  at::Tensor rope = {};  // of all tokens, as rope_table gives it; undefined: of the first frames
+  std::function<at::Tensor()> context = {};  // as embed_input_context gives it
   // Attends. Owns what it uses: a recomputed layer calls it again later.
   std::function<at::Tensor(size_t layer, const ops::Projections&)> attend;
   // Where a pass without gradients keeps a layer's cross-attention keys for the next one, which

@@ -33,13 +33,17 @@ DitCache::DitCache(const WanConfig& config, int64_t batch, int64_t tokens,
   }
 }
 
-void DitCache::reset() {
+void DitCache::rewind() {
   local_end_ = global_end_ = 0;
   for (Layer& layer : layers_) {
     layer.recorded.clear();
     layer.sink = at::Tensor();
     layer.turned = 0;
   }
+}
+
+void DitCache::reset() {
+  rewind();
   forget_context();
 }
 
@@ -50,6 +54,33 @@ void DitCache::forget_context() {
 bool DitCache::has_context() const {
   return std::all_of(layers_.begin(), layers_.end(),
                      [](const Layer& layer) { return layer.cross.k.defined(); });
+}
+
+const at::Tensor& DitCache::rope(const WanConfig& config, const ops::Grid& grid,
+                                 int64_t start_frame) {
+  if (!rope_.table.defined() || rope_.start_frame != start_frame || rope_.grid != grid) {
+    const at::Device device = layers_.front().buffers.k.device();
+    rope_ = {grid, start_frame, rope_table(grid, start_frame, config.head_dim(), device)};
+  }
+  return rope_.table;
+}
+
+void DitCache::record_passes(std::shared_ptr<ops::Recorder> recorder) {
+  recordings_ = recorder ? std::make_unique<PassRecordings>(std::move(recorder)) : nullptr;
+}
+
+std::vector<int64_t> DitCache::addresses() const {
+  std::vector<int64_t> all;
+  const auto add = [&](const at::Tensor& t) {
+    all.push_back(t.defined() ? reinterpret_cast<int64_t>(t.const_data_ptr()) : 0);
+  };
+  for (const Layer& layer : layers_) {
+    add(layer.buffers.k);
+    add(layer.buffers.v);
+    for (const at::Tensor& t : {layer.cross.k, layer.cross.v, layer.cross.k_img, layer.cross.v_img})
+      add(t);
+  }
+  return all;
 }
 
 CachePlan DitCache::plan(const WanConfig& config, int64_t start_frame, int64_t new_tokens,

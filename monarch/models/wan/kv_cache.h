@@ -8,10 +8,12 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "monarch/models/wan/config.h"
 #include "monarch/models/wan/cross_attention.h"
+#include "monarch/models/wan/pass_recordings.h"
 #include "monarch/ops/monarch_options.h"
 
 namespace monarch::models {
@@ -50,7 +52,9 @@ class DitCache {
   DitCache(const DitCache&) = delete;  // copies would share the buffers
   DitCache& operator=(const DitCache&) = delete;
 
-  // Starts a new video: indices to 0, context forgotten. The buffers keep their contents.
+  // Starts a new video: indices to 0. The buffers keep their contents.
+  void rewind();
+  // The same with another context.
   void reset();
   // The next pass computes the cross-attention keys from the context it is given.
   void forget_context();
@@ -106,6 +110,16 @@ class DitCache {
   const CrossKv& cross(size_t layer) const { return layers_[layer].cross; }
   bool has_context() const;
 
+  // Where a call's tokens stand, as rope_table says; the last table is kept.
+  const at::Tensor& rope(const WanConfig& config, const ops::Grid& grid, int64_t start_frame);
+
+  // Passes that repeat with the same slots are recorded from now on; null: no longer.
+  void record_passes(std::shared_ptr<ops::Recorder> recorder);
+  // Null: no pass is recorded.
+  PassRecordings* recordings() { return recordings_.get(); }
+  // Where a pass finds the keys and values of all layers.
+  std::vector<int64_t> addresses() const;
+
   // Default: straight-through for dense attention, detached for Monarch, as published.
   CacheGradient gradient;
 
@@ -133,7 +147,15 @@ class DitCache {
   static std::vector<Recorded> without(const std::vector<Recorded>& recorded, int64_t begin,
                                        int64_t end);
 
+  struct Rope {
+    ops::Grid grid;
+    int64_t start_frame = -1;
+    at::Tensor table;
+  };
+
   std::vector<Layer> layers_;
+  Rope rope_;
+  std::unique_ptr<PassRecordings> recordings_;
   int64_t capacity_;
   int64_t local_end_ = 0;
   int64_t global_end_ = 0;
