@@ -142,7 +142,7 @@ class Generation {
     if (a_.latents.empty() && leads()) warn_if_too_large(system);
     const std::vector<PromptItem> items =
         a_.latents.empty() ? read_prompt_items(a_) : std::vector<PromptItem>{{0, a_.latents, ""}};
-    if (leads()) check_outputs(a_, items, options_);
+    if (leads()) check_outputs(a_, items, options_, system.options().device.is_cuda());
     // The originals draw all videos of a run from one generator; otherwise a video depends on its
     // seed alone.
     const bool one_stream = !a_.output_folder.empty() && !a_.prompt_file.empty();
@@ -191,7 +191,7 @@ class Generation {
                  const std::vector<fs::path>& paths, const at::Generator& generator) {
     const Timer timer;
     ops::reset_attention_runs();
-    VideoSink sink(paths, options_.frames_per_second);
+    VideoSink sink(paths, options_.frames_per_second, system.options().device.is_cuda());
     const fs::path latents_path = a_.save_latents.empty()
                                       ? fs::path(paths.front().string() + ".latents.safetensors")
                                       : fs::path(a_.save_latents);

@@ -1,6 +1,7 @@
 #include "apps/generate/outputs.h"
 
 #include <system_error>
+#include <utility>
 
 #include "monarch/base/error.h"
 #include "monarch/io/atomic_file.h"
@@ -65,7 +66,7 @@ std::vector<fs::path> output_paths(const GenerateArguments& a, const PromptItem&
 }
 
 void check_outputs(const GenerateArguments& a, const std::vector<PromptItem>& items,
-                   const pipelines::GenerationOptions& options) {
+                   const pipelines::GenerationOptions& options, bool gpu_encoder) {
   const bool single = items.size() == 1;
   for (const auto& [flag, path] : {std::pair{"--save-latents", a.save_latents},
                                    {"--save-embeddings", a.save_embeddings},
@@ -78,7 +79,8 @@ void check_outputs(const GenerateArguments& a, const std::vector<PromptItem>& it
   for (const PromptItem& item : items) {
     for (const fs::path& path : output_paths(a, item, single)) {
       make_folder_of(path);
-      io::open_video_writer(path, options.width, options.height, options.frames_per_second);
+      io::open_video_writer(path, options.width, options.height, options.frames_per_second,
+                            std::exchange(gpu_encoder, false));  // once says which encoder runs
     }
   }
   for (const std::string& path : {a.save_latents, a.save_embeddings}) {

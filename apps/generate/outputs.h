@@ -14,6 +14,6 @@ std::vector<std::filesystem::path> output_paths(const GenerateArguments& argumen
 
 // Fails before any work if an output cannot be written; makes missing folders, leaves nothing else.
 void check_outputs(const GenerateArguments& arguments, const std::vector<PromptItem>& items,
-                   const pipelines::GenerationOptions& options);
+                   const pipelines::GenerationOptions& options, bool gpu_encoder);
 
 }  // namespace monarch::apps

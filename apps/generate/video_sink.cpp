@@ -7,8 +7,9 @@
 
 namespace monarch::apps {
 
-VideoSink::VideoSink(std::vector<std::filesystem::path> paths, double frames_per_second)
-    : paths_(std::move(paths)), frames_per_second_(frames_per_second) {}
+VideoSink::VideoSink(std::vector<std::filesystem::path> paths, double frames_per_second,
+                     bool gpu_encoder)
+    : paths_(std::move(paths)), frames_per_second_(frames_per_second), gpu_encoder_(gpu_encoder) {}
 
 bool VideoSink::write(const at::Tensor& frames, std::int64_t /*first_frame*/) {
   const Timer timer;
@@ -16,8 +17,8 @@ bool VideoSink::write(const at::Tensor& frames, std::int64_t /*first_frame*/) {
   const auto frame_bytes = static_cast<std::size_t>(rgb.size(2) * rgb.size(3) * 3);
   for (std::size_t sample = 0; sample < paths_.size(); ++sample) {
     if (writers_.size() <= sample) {
-      writers_.push_back(
-          io::open_video_writer(paths_[sample], rgb.size(3), rgb.size(2), frames_per_second_));
+      writers_.push_back(io::open_video_writer(paths_[sample], rgb.size(3), rgb.size(2),
+                                               frames_per_second_, gpu_encoder_));
     }
     const std::uint8_t* data =
         rgb[static_cast<std::int64_t>(sample)].const_data_ptr<std::uint8_t>();

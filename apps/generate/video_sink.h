@@ -12,8 +12,8 @@ namespace monarch::apps {
 
 class VideoSink : public pipelines::FrameSink {
  public:
-  // One path a sample of the batch.
-  VideoSink(std::vector<std::filesystem::path> paths, double frames_per_second);
+  // One path a sample of the batch. `gpu_encoder`: io/video.h.
+  VideoSink(std::vector<std::filesystem::path> paths, double frames_per_second, bool gpu_encoder);
 
   bool write(const at::Tensor& frames, std::int64_t first_frame) override;
 
@@ -26,6 +26,7 @@ class VideoSink : public pipelines::FrameSink {
  private:
   std::vector<std::filesystem::path> paths_;
   double frames_per_second_;
+  bool gpu_encoder_;
   std::vector<std::unique_ptr<io::VideoWriter>> writers_;
   std::int64_t num_frames_ = 0;
   double encode_seconds_ = 0;

@@ -40,5 +40,7 @@ using Scaler = std::unique_ptr<SwsContext, Free>;
 
 // FFmpeg prints to the terminal unless told otherwise; its lines go to our debug log.
 void quiet();
+// The last error that FFmpeg told this thread since this was asked before; empty if none.
+std::string take_last_error();
 
 }  // namespace monarch::io::ffmpeg

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "monarch/base/error.h"
+#include "monarch/io/ffmpeg_h264.h"
 #include "monarch/io/ffmpeg_yuv.h"
 #include "monarch/io/live_video.h"
 
@@ -81,30 +82,19 @@ class FragmentedMp4::Impl {
   explicit Impl(const LiveVideoFormat& format) : format_(format) {
     quiet();
     check_size(format);
-    const AVCodec* encoder = find_h264_encoder();
-    MONARCH_CHECK_CODE(encoder != nullptr, kUnsupported,
+    const int opened = open_h264({.width = format.width,
+                                  .height = format.height,
+                                  .fps = format.fps,
+                                  .use = H264Use::kLive,
+                                  .gpu_encoder = format.gpu_encoder},
+                                 codec_);
+    MONARCH_CHECK_CODE(opened != AVERROR_ENCODER_NOT_FOUND, kUnsupported,
                        "[monarch_io] cannot stream video: this FFmpeg has no H.264 encoder");
-    codec_.reset(avcodec_alloc_context3(encoder));
-    packet_.reset(av_packet_alloc());
-    check_memory(codec_ && packet_);
-    set_video(*codec_, format.width, format.height, format.fps);
-    set_bt709(*codec_);
-    codec_->pix_fmt = AV_PIX_FMT_YUV420P;
-    codec_->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
-    codec_->max_b_frames = 0;
-    codec_->gop_size = static_cast<int>(2 * format.fps) + 1;
-    AVDictionary* options = nullptr;
-    // A packet for every frame at once: the frame on the way is the one that is waited for.
-    av_dict_set(&options, "preset", "veryfast", 0);
-    av_dict_set(&options, "tune", "zerolatency", 0);
-    av_dict_set(&options, "crf", "20", 0);
-    av_dict_set(&options, "forced-idr", "1", 0);
-    const int opened = avcodec_open2(codec_.get(), encoder, &options);
-    av_dict_free(&options);
     check(opened);
+    packet_.reset(av_packet_alloc());
     frame_ = make_frame(*codec_);
     scaler_ = make_scaler(*codec_);
-    check_memory(frame_ && scaler_);
+    check_memory(packet_ && frame_ && scaler_);
     open_muxer();
     mime_type_ = "video/mp4; codecs=\"" + avc_name(*codec_) + '"';
   }

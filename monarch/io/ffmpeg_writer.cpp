@@ -5,6 +5,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/io/atomic_file.h"
+#include "monarch/io/ffmpeg_h264.h"
 #include "monarch/io/ffmpeg_yuv.h"
 #include "monarch/io/palette.h"
 #include "monarch/io/video_writer.h"
@@ -57,28 +58,15 @@ class FfmpegWriter final : public VideoWriter {
     const bool gif = target_.format == VideoFormat::kGif;
     check(avformat_alloc_output_context2(&format_, nullptr, gif ? "gif" : "mp4",
                                          url(temporary_).c_str()));
-    const AVCodec* encoder = find_encoder(gif);
-    codec_.reset(avcodec_alloc_context3(encoder));
+    if (gif) {
+      open_gif_encoder();
+    } else {
+      open_h264_encoder();
+    }
     packet_.reset(av_packet_alloc());
     AVStream* stream = avformat_new_stream(format_, nullptr);
-    MONARCH_CHECK_CODE(codec_ && packet_ && stream != nullptr, kOutOfMemory,
-                       "[monarch_io] not enough memory to write ", target_.path.string());
-    set_video(*codec_, target_.width, target_.height, target_.fps);
-    codec_->pix_fmt = gif ? AV_PIX_FMT_PAL8 : AV_PIX_FMT_YUV420P;
+    check_memory(packet_ && stream != nullptr);
     format_->flags |= AVFMT_FLAG_BITEXACT;
-    if ((format_->oformat->flags & AVFMT_GLOBALHEADER) != 0) {
-      codec_->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
-    }
-    AVDictionary* options = nullptr;
-    if (!gif) {
-      set_bt709(*codec_);
-      // Visually lossless at a fraction of the time that decoding the latents took.
-      av_dict_set(&options, "preset", "veryfast", 0);
-      av_dict_set(&options, "crf", "17", 0);
-    }
-    const int opened = avcodec_open2(codec_.get(), encoder, &options);
-    av_dict_free(&options);
-    check(opened);
     check(avcodec_parameters_from_context(stream->codecpar, codec_.get()));
     stream->time_base = codec_->time_base;
     stream->avg_frame_rate = codec_->framerate;
@@ -96,13 +84,25 @@ class FfmpegWriter final : public VideoWriter {
                        target_.height);
   }
 
-  const AVCodec* find_encoder(bool gif) const {
-    if (gif) return avcodec_find_encoder(AV_CODEC_ID_GIF);
-    const AVCodec* encoder = find_h264_encoder();
-    MONARCH_CHECK_CODE(encoder != nullptr, kUnsupported, "[monarch_io] cannot write ",
-                       target_.path.string(),
+  void open_gif_encoder() {
+    const AVCodec* encoder = avcodec_find_encoder(AV_CODEC_ID_GIF);
+    codec_.reset(avcodec_alloc_context3(encoder));
+    check_memory(codec_ != nullptr);
+    set_video(*codec_, target_.width, target_.height, target_.fps);
+    codec_->pix_fmt = AV_PIX_FMT_PAL8;
+    check(avcodec_open2(codec_.get(), encoder, nullptr));
+  }
+
+  void open_h264_encoder() {
+    const int opened = open_h264({.width = target_.width,
+                                  .height = target_.height,
+                                  .fps = target_.fps,
+                                  .gpu_encoder = target_.gpu_encoder},
+                                 codec_);
+    MONARCH_CHECK_CODE(opened != AVERROR_ENCODER_NOT_FOUND, kUnsupported,
+                       "[monarch_io] cannot write ", target_.path.string(),
                        ": this FFmpeg has no H.264 encoder; write a .gif or PNG frames");
-    return encoder;
+    check(opened);
   }
 
   void fill_palette(std::span<const std::uint8_t> rgb) {
@@ -129,6 +129,11 @@ class FfmpegWriter final : public VideoWriter {
       // Writes are buffered; a full disk shows here.
       check(format_->pb->error);
     }
+  }
+
+  void check_memory(bool there) const {
+    MONARCH_CHECK_CODE(there, kOutOfMemory, "[monarch_io] not enough memory to write ",
+                       target_.path.string());
   }
 
   void check(int result) const {

@@ -2,11 +2,6 @@
 
 namespace monarch::io::ffmpeg {
 
-const AVCodec* find_h264_encoder() {
-  const AVCodec* encoder = avcodec_find_encoder_by_name("libx264");
-  return encoder != nullptr ? encoder : avcodec_find_encoder(AV_CODEC_ID_H264);
-}
-
 void set_video(AVCodecContext& codec, std::int64_t width, std::int64_t height, double fps) {
   const AVRational rate = av_d2q(fps, 100'000);
   codec.width = static_cast<int>(width);
@@ -15,13 +10,6 @@ void set_video(AVCodecContext& codec, std::int64_t width, std::int64_t height, d
   codec.framerate = rate;
   codec.thread_count = 1;
   codec.flags |= AV_CODEC_FLAG_BITEXACT;
-}
-
-void set_bt709(AVCodecContext& codec) {
-  codec.color_range = AVCOL_RANGE_MPEG;
-  codec.colorspace = AVCOL_SPC_BT709;
-  codec.color_primaries = AVCOL_PRI_BT709;
-  codec.color_trc = AVCOL_TRC_BT709;
 }
 
 Frame make_frame(const AVCodecContext& codec) {

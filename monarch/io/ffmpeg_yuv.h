@@ -8,15 +8,9 @@
 
 namespace monarch::io::ffmpeg {
 
-// libx264 if there is one, else any H.264 encoder, else null.
-const AVCodec* find_h264_encoder();
-
 // Size, rate, one thread and no version strings: the same frames give the same bytes on every
 // machine.
 void set_video(AVCodecContext& codec, std::int64_t width, std::int64_t height, double fps);
-
-// Colours of HD video: BT.709 in the limited range.
-void set_bt709(AVCodecContext& codec);
 
 // A writable frame of the codec's size and format. Null without memory.
 Frame make_frame(const AVCodecContext& codec);

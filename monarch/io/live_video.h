@@ -12,6 +12,9 @@ struct LiveVideoFormat {
   std::int64_t width = 0;   // even
   std::int64_t height = 0;  // even
   double fps = 16;
+  // H.264 through NVENC where FFmpeg, driver, GPU and size allow it; a line in the log says which
+  // encoder runs.
+  bool gpu_encoder = false;
 };
 
 // One endless fragmented MP4 (ISO/IEC 14496-12; H.264, yuv420p, BT.709), as MediaSource takes it.

@@ -29,8 +29,11 @@ class VideoWriter {
   virtual void write(std::span<const std::uint8_t> rgb) = 0;
   virtual void finish() = 0;
 };
+// `gpu_encoder`: H.264 through NVENC where FFmpeg, driver, GPU and size allow it; a line in the log
+// says which encoder runs.
 std::unique_ptr<VideoWriter> open_video_writer(const std::filesystem::path& path,
-                                               std::int64_t width, std::int64_t height, double fps);
+                                               std::int64_t width, std::int64_t height, double fps,
+                                               bool gpu_encoder = false);
 
 struct Video {
   std::int64_t width = 0;

@@ -19,9 +19,9 @@ VideoFormat video_format(const std::filesystem::path& path) {
 }
 
 std::unique_ptr<VideoWriter> open_video_writer(const std::filesystem::path& path,
-                                               std::int64_t width, std::int64_t height,
-                                               double fps) {
-  const VideoTarget target{path, video_format(path), width, height, fps};
+                                               std::int64_t width, std::int64_t height, double fps,
+                                               bool gpu_encoder) {
+  const VideoTarget target{path, video_format(path), width, height, fps, gpu_encoder};
   constexpr std::int64_t kMaxSide = 16384;
   MONARCH_CHECK(width > 0 && height > 0 && width <= kMaxSide && height <= kMaxSide,
                 "[monarch_io] cannot write a video of ", width, "x", height,

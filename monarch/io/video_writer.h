@@ -11,6 +11,7 @@ struct VideoTarget {
   std::int64_t width = 0;
   std::int64_t height = 0;
   double fps = 0;
+  bool gpu_encoder = false;
 
   void check_frame(std::span<const std::uint8_t> rgb) const;  // throws kInvalidArgument
 };

@@ -14,7 +14,10 @@ namespace {
 constexpr double kAheadSeconds = 2;
 
 io::LiveVideoFormat video_format(const ModelCard& card) {
-  return {.width = card.width, .height = card.height, .fps = card.frames_per_second};
+  return {.width = card.width,
+          .height = card.height,
+          .fps = card.frames_per_second,
+          .gpu_encoder = card.gpu_encoder};
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ struct ModelCard {
   std::int64_t width = 0;
   std::int64_t height = 0;
   double frames_per_second = 16;
+  bool gpu_encoder = false;          // the model runs on a GPU, which may encode its frames too
   std::int64_t default_frames = 81;  // of a video
   std::int64_t default_steps = 4;
   std::int64_t max_steps =

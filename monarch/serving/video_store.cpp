@@ -157,7 +157,7 @@ void VideoStore::begin() {
   making_->stream = engine_.open(video.request.settings, video.request.num_frames);
   const ModelCard& card = engine_.card();
   making_->writer = io::open_video_writer(folder_.clip_path(video.id), card.width, card.height,
-                                          card.frames_per_second);
+                                          card.frames_per_second, card.gpu_encoder);
 }
 
 void VideoStore::advance() {

@@ -158,6 +158,7 @@ WanEngine::WanEngine(pipelines::WanSystem& system, GenerationOptions options)
   card_.width = options_.width;
   card_.height = options_.height;
   card_.frames_per_second = options_.frames_per_second;
+  card_.gpu_encoder = system.options().device.is_cuda();
   card_.default_frames = options_.num_frames;
   card_.continuous = options_.mode() == GenerationMode::kSelfForcing;
   card_.default_steps = is_few_step(options_)
