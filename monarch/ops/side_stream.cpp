@@ -5,6 +5,10 @@
 
 namespace monarch::ops {
 
+void HostTensor::wait_for_input() const {
+  if (ready_) ready_->synchronize();
+}
+
 const at::Tensor& HostTensor::get() {
   if (arrived_) arrived_->synchronize();
   return tensor_;
@@ -26,9 +30,9 @@ HostTensor SideStream::run(const at::Tensor& input,
     result.tensor_ = work(input);
     return result;
   }
-  c10::Event ready(device_.type());
-  ready.record(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));
-  ready.block(*stream_);
+  result.ready_.emplace(device_.type());
+  result.ready_->record(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));
+  result.ready_->block(*stream_);
   const c10::StreamGuard beside(*stream_);
   input.record_stream(*stream_);  // its memory is not given away before the work is done
   const at::Tensor there = work(input);

@@ -13,13 +13,15 @@ namespace monarch::ops {
 // A tensor on its way to the host's memory.
 class HostTensor {
  public:
+  // Waits until all is done that it was queued behind.
+  void wait_for_input() const;
   // Waits until it is there.
   const at::Tensor& get();
 
  private:
   friend class SideStream;
   at::Tensor tensor_;
-  std::optional<c10::Event> arrived_;
+  std::optional<c10::Event> ready_, arrived_;
 };
 
 // The CPU has no second queue: there, what is run has run when the call returns.

@@ -8,7 +8,7 @@ at::Tensor to_unit_range(const at::Tensor& pixels) {
   return (pixels.to(at::kFloat).clamp(-1, 1) * 0.5 + 0.5).clamp(0, 1);
 }
 
-at::Tensor to_rgb8(const at::Tensor& frames) {
+at::Tensor to_bytes(const at::Tensor& frames) {
   MONARCH_CHECK(frames.dim() == 5 && frames.size(1) == 3,
                 "[monarch_pipelines] frames are [B, 3, T, H, W], got ",
                 shape_string(frames.sizes()));
@@ -17,8 +17,9 @@ at::Tensor to_rgb8(const at::Tensor& frames) {
       .clamp(0, 255)
       .to(at::kByte)
       .permute({0, 2, 3, 4, 1})
-      .contiguous()
-      .cpu();
+      .contiguous();
 }
+
+at::Tensor to_rgb8(const at::Tensor& frames) { return to_bytes(frames).cpu(); }
 
 }  // namespace monarch::pipelines

@@ -20,7 +20,9 @@ class FrameSink {
 // The decoder's [-1, 1] as [0, 1], clamped.
 at::Tensor to_unit_range(const at::Tensor& pixels);
 
-// [B, 3, T, H, W] in [0, 1] as bytes [B, T, H, W, 3] on the CPU, rounded to nearest.
+// [B, 3, T, H, W] in [0, 1] as bytes [B, T, H, W, 3] where the frames are, rounded to nearest.
+at::Tensor to_bytes(const at::Tensor& frames);
+// The same on the CPU.
 at::Tensor to_rgb8(const at::Tensor& frames);
 
 }  // namespace monarch::pipelines

@@ -6,17 +6,30 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "monarch/serving/settings.h"
 
 namespace monarch::serving {
 
+using Frames = std::vector<std::vector<std::uint8_t>>;  // each [height, width, 3]
+
 struct EngineChunk {
-  std::vector<std::vector<std::uint8_t>> frames = {};  // each [height, width, 3]
+  Frames frames = {};
+  // Instead of `frames`: how many a GPU still decodes while the stream may advance, and what waits
+  // for them, once and in any thread.
+  std::int64_t num_awaited = 0;
+  std::function<Frames()> awaited = {};
   double denoise_seconds = 0;
   double decode_seconds = 0;
   double sparsity = 0;  // share of the attention scores that are not computed
+
+  std::int64_t num_frames() const {
+    return awaited ? num_awaited : static_cast<std::int64_t>(frames.size());
+  }
+  // Waits for frames that are on their way.
+  Frames take() { return awaited ? std::exchange(awaited, {})() : std::move(frames); }
 };
 
 // Everything of one video that changes; its destructor frees it.

@@ -36,7 +36,10 @@ LiveViewer::LiveViewer(LiveShared& shared, std::shared_ptr<Channel> channel, Liv
   ++shared_.viewers;
 }
 
-LiveViewer::~LiveViewer() { --shared_.viewers; }
+LiveViewer::~LiveViewer() {
+  if (delivery_.valid()) delivery_.wait();
+  --shared_.viewers;
+}
 
 void LiveViewer::closed() {
   gone_ = true;
@@ -87,7 +90,7 @@ bool LiveViewer::ready() {
   if (!wanted_ || (paused_ && !restart_)) return false;
   if (channel_->queued_bytes() > shared_.limits.slow_queue_bytes) return false;
   const double ahead = kAheadSeconds * shared_.engine.card().frames_per_second;
-  return played_ < 0 || static_cast<double>(made_ - played_) < ahead;
+  return played_ < 0 || static_cast<double>(made_ + on_the_way_ - played_) < ahead;
 }
 
 bool LiveViewer::prepare() {
@@ -103,6 +106,7 @@ bool LiveViewer::prepare() {
     restarting_ = false;
   }
   if (restart) {
+    wait_for_delivery();
     stream_.reset();  // its memory goes before the new one's comes
     stream_ = shared_.engine.open(wanted, std::nullopt);
     first_frame_seconds_ = 0;
@@ -115,6 +119,9 @@ bool LiveViewer::prepare() {
 
 void LiveViewer::step() {
   try {
+    if (delivery_.valid() &&
+        delivery_.wait_for(std::chrono::seconds(0)) == std::future_status::ready)
+      wait_for_delivery();
     if (prepare()) make_chunk();
   } catch (const Error& error) {
     // A restart, or a viewer that left, stops the chunk under way.
@@ -128,10 +135,13 @@ void LiveViewer::step() {
 }
 
 void LiveViewer::fail_with(int status, std::string_view message) {
+  if (delivery_.valid()) delivery_.wait();  // what is on its way comes before the message
+  delivery_ = {};
   stream_.reset();
   {
     const std::lock_guard lock(mutex_);
     wanted_.reset();
+    on_the_way_ = 0;
   }
   if (format_ == LiveFormat::kMp4) {
     channel_->send(error_message(status, message), true);
@@ -143,18 +153,42 @@ void LiveViewer::fail_with(int status, std::string_view message) {
 void LiveViewer::make_chunk() {
   ChunkReport report{.chunk_index = num_chunks_, .settings = settings_};
   report.wait_seconds = num_chunks_ == 0 ? 0 : since_chunk_.seconds();
-  const EngineChunk chunk = stream_->advance([this] { return gone_ || restarting_; });
-  const Timer encoding;
-  send_frames(chunk);
-  report.encode_seconds = encoding.seconds();
+  EngineChunk chunk = stream_->advance([this] { return gone_ || restarting_; });
   report.denoise_seconds = chunk.denoise_seconds;
-  report.decode_seconds = chunk.decode_seconds;
   report.sparsity = chunk.sparsity;
-  report.num_frames = static_cast<std::int64_t>(chunk.frames.size());
+  report.num_frames = chunk.num_frames();
+  wait_for_delivery();
+  if (chunk.awaited) {
+    {
+      const std::lock_guard lock(mutex_);
+      on_the_way_ = report.num_frames;
+    }
+    delivery_ = std::async(std::launch::async, &LiveViewer::deliver, this, std::move(chunk),
+                           std::move(report));
+  } else {
+    deliver(std::move(chunk), std::move(report));
+  }
+  ++num_chunks_;
+  since_chunk_.restart();
+}
+
+void LiveViewer::wait_for_delivery() {
+  if (delivery_.valid()) delivery_.get();
+}
+
+void LiveViewer::deliver(EngineChunk chunk, ChunkReport report) {
+  const Timer waiting;
+  const Frames frames = chunk.take();
+  report.decode_seconds = chunk.decode_seconds + waiting.seconds();
+  if (gone_) return;
+  const Timer encoding;
+  send_frames(frames);
+  report.encode_seconds = encoding.seconds();
   {
     const std::lock_guard lock(mutex_);
     report.first_frame = made_;
     made_ += report.num_frames;
+    on_the_way_ = 0;
     if (first_frame_seconds_ == 0 && since_start_) first_frame_seconds_ = since_start_->seconds();
   }
   report.first_frame_seconds = first_frame_seconds_;
@@ -162,13 +196,11 @@ void LiveViewer::make_chunk() {
   report.viewers = shared_.viewers;
   if (format_ == LiveFormat::kMp4) channel_->send(chunk_message(report), true);
   if (shared_.on_chunk) shared_.on_chunk(report);
-  ++num_chunks_;
-  since_chunk_.restart();
 }
 
-void LiveViewer::send_frames(const EngineChunk& chunk) {
+void LiveViewer::send_frames(const Frames& frames) {
   if (format_ == LiveFormat::kMp4) {
-    for (const auto& frame : chunk.frames) mp4_->write(frame);
+    for (const auto& frame : frames) mp4_->write(frame);
     std::string bytes = mp4_->take();
     if (!bytes.empty()) channel_->send(std::move(bytes), false);
     return;
@@ -177,7 +209,7 @@ void LiveViewer::send_frames(const EngineChunk& chunk) {
   const auto period = std::chrono::duration_cast<Channel::Clock::duration>(
       std::chrono::duration<double>(1 / shared_.engine.card().frames_per_second));
   next_due_ = std::max(next_due_, Channel::Clock::now());
-  for (const auto& frame : chunk.frames) {
+  for (const auto& frame : frames) {
     const std::string picture = jpeg_->encode(frame);
     channel_->send(str_cat("--", kBoundary, "\r\nContent-Type: image/jpeg\r\nContent-Length: ",
                            picture.size(), "\r\n\r\n", picture, "\r\n"),

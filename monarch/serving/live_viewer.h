@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -53,7 +54,10 @@ class LiveViewer final : public Viewer, public Task {
   void apply(const ViewerMessage& message);
   bool prepare();  // takes what was asked for since the last chunk; false: nothing to do
   void make_chunk();
-  void send_frames(const EngineChunk& chunk);
+  // Encodes and sends a chunk, in a thread of its own while its frames are on their way.
+  void deliver(EngineChunk chunk, ChunkReport report);
+  void wait_for_delivery();  // throws what it threw
+  void send_frames(const Frames& frames);
   void fail_with(int status, std::string_view message);
 
   LiveShared& shared_;
@@ -70,14 +74,18 @@ class LiveViewer final : public Viewer, public Task {
   std::int64_t played_ = -1;  // -1: the viewer does not say
   std::optional<Timer> since_start_;
   std::int64_t made_ = 0;
+  std::int64_t on_the_way_ = 0;  // frames of the chunk that delivery_ waits for
 
   // The scheduler's thread alone.
   std::unique_ptr<EngineStream> stream_;
-  std::unique_ptr<io::FragmentedMp4> mp4_;
-  std::unique_ptr<io::JpegEncoder> jpeg_;
   StreamSettings settings_;
   Timer since_chunk_;
   std::int64_t num_chunks_ = 0;
+  std::future<void> delivery_;  // of the chunk before
+
+  // The thread that delivers: the scheduler's, or that of delivery_.
+  std::unique_ptr<io::FragmentedMp4> mp4_;
+  std::unique_ptr<io::JpegEncoder> jpeg_;
   double first_frame_seconds_ = 0;
   Channel::Clock::time_point next_due_{};
 };

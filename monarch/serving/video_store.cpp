@@ -161,13 +161,12 @@ void VideoStore::begin() {
 }
 
 void VideoStore::advance() {
-  const EngineChunk chunk =
-      making_->stream->advance([this] { return cancel_current_ || stopping_; });
+  const Frames frames =
+      making_->stream->advance([this] { return cancel_current_ || stopping_; }).take();
   if (cancel_current_) return finish(VideoStatus::kCancelled, "");
   const std::int64_t total = making_->video.request.num_frames;
-  MONARCH_CHECK_CODE(!chunk.frames.empty(), kInternal,
-                     "[monarch_serving] the engine made no frames");
-  for (const auto& frame : chunk.frames) {
+  MONARCH_CHECK_CODE(!frames.empty(), kInternal, "[monarch_serving] the engine made no frames");
+  for (const auto& frame : frames) {
     if (making_->frames == total) break;  // the last chunk may be longer than what is left
     making_->writer->write(frame);
     ++making_->frames;

@@ -143,6 +143,7 @@ TEST(SideStream, RunsBehindWhatIsQueuedAndBesideWhatComes) {
   }
   for (size_t round = 0; round < results.size(); ++round) {
     const at::Tensor& got = results[round].get();
+    results[round].wait_for_input();
     EXPECT_TRUE(got.is_cpu());
     EXPECT_TRUE(at::equal(got, at::full({512, 512}, 1.0F + static_cast<float>(round)))) << round;
   }

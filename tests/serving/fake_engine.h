@@ -13,7 +13,8 @@ namespace monarch::serving {
 
 class FakeEngine final : public Engine {
  public:
-  FakeEngine() {
+  // `decode_beside`: frames are awaited (EngineChunk), as those of a GPU are.
+  explicit FakeEngine(bool decode_beside = false) : decode_beside_(decode_beside) {
     card_.id = "fake";
     card_.attentions = {"monarchrt", "dense"};
     card_.width = card_.height = 32;
@@ -42,6 +43,18 @@ class FakeEngine final : public Engine {
   void allow(int chunks) {
     const std::lock_guard lock(mutex_);
     allowed_ += chunks;
+    changed_.notify_all();
+  }
+  // From now on awaited frames also wait for a call of decode(); those of a `broken` chunk never
+  // come.
+  void hold_frames() {
+    const std::lock_guard lock(mutex_);
+    frames_held_ = true;
+  }
+  void decode(int chunks, bool broken = false) {
+    const std::lock_guard lock(mutex_);
+    decoded_ += chunks;
+    broken_ = broken;
     changed_.notify_all();
   }
   // Until `chunks` have been begun since the start.
@@ -93,7 +106,15 @@ class FakeEngine final : public Engine {
         frame.push_back(40);
         frame.push_back(blue ? 220 : 20);
       }
-      return {.frames = {frame, frame, frame, frame}, .denoise_seconds = 0.5, .sparsity = 0.75};
+      EngineChunk chunk{.denoise_seconds = 0.5, .sparsity = 0.75};
+      const Frames frames(4, frame);
+      if (engine_.decode_beside_) {
+        chunk.num_awaited = 4;
+        chunk.awaited = [&engine = engine_, frames] { return engine.await(frames); };
+      } else {
+        chunk.frames = frames;
+      }
+      return chunk;
     }
     void change(const StreamSettings& settings) override { settings_ = settings; }
 
@@ -102,6 +123,15 @@ class FakeEngine final : public Engine {
     StreamSettings settings_;
   };
 
+  Frames await(const Frames& frames) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !frames_held_ || decoded_ > 0; });
+    if (frames_held_) --decoded_;
+    if (broken_) throw std::runtime_error("the GPU is lost");
+    return frames;
+  }
+
+  const bool decode_beside_;
   ModelCard card_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -109,6 +139,9 @@ class FakeEngine final : public Engine {
   bool held_ = false;
   int allowed_ = 0;
   int streams_ = 0;
+  bool frames_held_ = false;
+  int decoded_ = 0;
+  bool broken_ = false;
 };
 
 }  // namespace monarch::serving

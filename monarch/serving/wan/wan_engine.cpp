@@ -16,11 +16,11 @@ using pipelines::AttentionPreset;
 using pipelines::GenerationMode;
 using pipelines::GenerationOptions;
 
-// Appends frames [1, 3, T, H, W] in [0, 1].
-void append(const at::Tensor& frames, std::vector<std::vector<std::uint8_t>>& to) {
-  const at::Tensor bytes = pipelines::to_rgb8(frames)[0].contiguous();  // [T, H, W, 3]
-  for (std::int64_t t = 0; t < bytes.size(0); ++t) {
-    const at::Tensor frame = bytes[t];
+// Of bytes [1, T, H, W, 3] on the CPU.
+void append(const at::Tensor& bytes, Frames& to) {
+  const at::Tensor frames = bytes[0].contiguous();  // [T, H, W, 3]
+  for (std::int64_t t = 0; t < frames.size(0); ++t) {
+    const at::Tensor frame = frames[t];
     const auto* first = frame.const_data_ptr<std::uint8_t>();
     to.emplace_back(first, first + frame.numel());
   }
@@ -28,14 +28,14 @@ void append(const at::Tensor& frames, std::vector<std::vector<std::uint8_t>>& to
 
 class CollectingSink final : public pipelines::FrameSink {
  public:
-  explicit CollectingSink(std::vector<std::vector<std::uint8_t>>& frames) : frames_(frames) {}
+  explicit CollectingSink(Frames& frames) : frames_(frames) {}
   bool write(const at::Tensor& frames, std::int64_t /*first_frame*/) override {
-    append(frames, frames_);
+    append(pipelines::to_rgb8(frames), frames_);
     return true;
   }
 
  private:
-  std::vector<std::vector<std::uint8_t>>& frames_;
+  Frames& frames_;
 };
 
 bool is_few_step(const GenerationOptions& options) { return !options.denoising_step_list.empty(); }
@@ -79,9 +79,7 @@ class WanEngine::Causal final : public EngineStream {
     if (blend_left_ > 0) streamer.set_context(state_, blended());
     const at::Tensor latents = streamer.advance(state_, control);
     chunk.denoise_seconds = denoising.seconds();
-    const Timer decoding;
-    append(streamer.decode(state_, latents), chunk.frames);
-    chunk.decode_seconds = decoding.seconds();
+    decode(latents, chunk);
     if (blend_left_ > 0 && --blend_left_ == 0) streamer.set_context(state_, context_);
     return chunk;
   }
@@ -100,6 +98,29 @@ class WanEngine::Causal final : public EngineStream {
 
  private:
   const pipelines::Streamer& streamer() const { return *engine_.variant(settings_).streamer; }
+
+  void decode(const at::Tensor& latents, EngineChunk& chunk) {
+    const Timer decoding;
+    const std::int64_t before = state_.num_pixel_frames();
+    const auto bytes = std::make_shared<ops::HostTensor>(
+        engine_.decoding_.run(latents, [this](const at::Tensor& there) {
+          return pipelines::to_bytes(streamer().decode(state_, there));
+        }));
+    if (engine_.decode_beside_) {
+      // The next chunk begins, with what was asked for meanwhile, once this one is denoised.
+      bytes->wait_for_input();
+      chunk.denoise_seconds += decoding.seconds();
+      chunk.num_awaited = state_.num_pixel_frames() - before;
+      chunk.awaited = [bytes] {
+        Frames frames;
+        append(bytes->get(), frames);
+        return frames;
+      };
+    } else {
+      append(bytes->get(), chunk.frames);
+      chunk.decode_seconds = decoding.seconds();
+    }
+  }
 
   // Between the prompt before and the present one, nearer with every chunk.
   at::Tensor blended() const {
@@ -150,8 +171,11 @@ class WanEngine::WholeVideos final : public EngineStream {
   std::uint64_t seed_;
 };
 
-WanEngine::WanEngine(pipelines::WanSystem& system, GenerationOptions options)
-    : system_(system), options_(std::move(options)) {
+WanEngine::WanEngine(pipelines::WanSystem& system, GenerationOptions options, bool decode_beside)
+    : system_(system),
+      options_(std::move(options)),
+      decode_beside_(decode_beside),
+      decoding_(system.options().device) {
   options_.validate();
   card_.id = system.folder().filename().empty() ? system.folder().parent_path().filename().string()
                                                 : system.folder().filename().string();
@@ -222,7 +246,7 @@ void WanEngine::prepare() {
   settings.attention = card_.attentions.front();
   settings.steps = card_.default_steps;
   if (card_.continuous) {
-    Causal(*this, settings).advance({});
+    Causal(*this, settings).advance({}).take();
     return;
   }
   // A whole video may take minutes; its weights are what can be had before.

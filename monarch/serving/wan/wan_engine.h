@@ -4,7 +4,9 @@
 
 #include <map>
 #include <memory>
+#include <utility>
 
+#include "monarch/ops/side_stream.h"
 #include "monarch/pipelines/generation_options.h"
 #include "monarch/pipelines/streaming.h"
 #include "monarch/pipelines/wan_system.h"
@@ -15,7 +17,10 @@ namespace monarch::serving {
 class WanEngine final : public Engine {
  public:
   // `system` must outlive the engine; `options` say size, mode and defaults.
-  WanEngine(pipelines::WanSystem& system, pipelines::GenerationOptions options);
+  WanEngine(pipelines::WanSystem& system, pipelines::GenerationOptions options)
+      : WanEngine(system, std::move(options), !system.options().device.is_cpu()) {}
+  // `decode_beside`: a stream's chunk may be awaited while the next is denoised (EngineChunk).
+  WanEngine(pipelines::WanSystem& system, pipelines::GenerationOptions options, bool decode_beside);
 
   const ModelCard& card() const override { return card_; }
   void prepare() override;
@@ -38,9 +43,11 @@ class WanEngine final : public Engine {
 
   pipelines::WanSystem& system_;
   const pipelines::GenerationOptions options_;
+  const bool decode_beside_;
   ModelCard card_;
   std::map<std::pair<std::string, std::int64_t>, Variant> variants_;
   std::shared_ptr<const models::WanVae> vae_;
+  ops::SideStream decoding_;  // the first to go: it waits for what uses the others
 };
 
 }  // namespace monarch::serving

@@ -14,7 +14,6 @@ namespace monarch::serving {
 namespace {
 
 using pipelines::GenerationMode;
-using Frames = std::vector<std::vector<std::uint8_t>>;
 
 const auto kNever = [] { return false; };
 
@@ -23,7 +22,7 @@ class TinyEngine : public pipelines::TinySystem {
   static StreamSettings settings(const std::string& prompt, std::uint64_t seed = 7) {
     return {.prompt = prompt, .seed = seed, .attention = "dense", .steps = 3};
   }
-  static Frames chunk(EngineStream& stream) { return stream.advance(kNever).frames; }
+  static Frames chunk(EngineStream& stream) { return stream.advance(kNever).take(); }
 
   pipelines::WanSystem system_{*folder_};
 };
@@ -139,6 +138,34 @@ TEST_F(TinyEngine, ACancelledChunkCanBeRepeated) {
     EXPECT_EQ(error.code(), ErrorCode::kCancelled);
   }
   EXPECT_EQ(chunk(*stream).size(), 5U);
+}
+
+TEST_F(TinyEngine, AwaitedFramesAreTheSame) {
+  const pipelines::GenerationOptions options = this->options(GenerationMode::kSelfForcing);
+  WanEngine plain(system_, options), beside(system_, options, /*decode_beside=*/true);
+  // Two viewers in turns; one is cancelled once and changes its prompt.
+  const auto run = [&](WanEngine& live) {
+    const auto one = live.open(settings("a cat"), std::nullopt);
+    const auto other = live.open(settings("a dog", 8), std::nullopt);
+    std::vector<EngineChunk> chunks;
+    const auto advance = [&](EngineStream& stream) { chunks.push_back(stream.advance(kNever)); };
+    advance(*one);
+    advance(*other);
+    EXPECT_THROW(one->advance([] { return true; }), Error);
+    one->change(settings("a blue square"));
+    advance(*one);
+    advance(*other);
+    advance(*one);
+    return chunks;
+  };
+  std::vector<EngineChunk> there = run(plain), awaited = run(beside);  // the streams are closed
+  ASSERT_EQ(awaited.size(), there.size());
+  for (std::size_t i = 0; i < there.size(); ++i) {
+    EXPECT_FALSE(there[i].awaited);
+    EXPECT_TRUE(awaited[i].awaited);
+    EXPECT_EQ(awaited[i].num_frames(), there[i].num_frames());
+    EXPECT_EQ(awaited[i].take(), there[i].take()) << i;
+  }
 }
 
 TEST_F(TinyEngine, ModelsOfWholeVideosMakeOneAfterAnother) {
