@@ -4,9 +4,11 @@
 #include <cstdio>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "apps/bench/works.h"
 #include "apps/command.h"
+#include "apps/device.h"
 #include "monarch/attention/problem.h"
 
 namespace monarch::apps {
@@ -14,7 +16,10 @@ namespace {
 
 struct BenchArguments {
   BenchOptions bench;
+  std::string device = "cpu";
+  std::optional<std::int64_t> measurement_ms;
   AttentionBench attention;
+  std::string dtype;  // of attention; empty: the device's
   bool protocol = false;
   std::string plot;
   VaeBench vae;
@@ -41,6 +46,14 @@ void parse_grid(const std::string& text, const char* flag, std::int64_t& rows,
   parse_pair(text, flag, "ROWSxCOLUMNS; for example 30x52", rows, columns);
 }
 
+BenchOptions bench_options(const BenchArguments& a) {
+  BenchOptions options = a.bench;
+  options.device = device_of(a.device);
+  const std::int64_t short_ms = options.device.is_cpu() ? 0 : 20;
+  options.measurement_seconds = static_cast<double>(a.measurement_ms.value_or(short_ms)) / 1e3;
+  return options;
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app) {
@@ -57,16 +70,23 @@ void add_bench(CLI::App& app) {
     command->add_option("--repeats", a->bench.repeats, "timed runs of each implementation")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
+    command->add_option("--device", a->device, "cpu, cuda, or cuda:N of several")
+        ->capture_default_str();
+    command
+        ->add_option("--measurement-ms", a->measurement_ms,
+                     "shorter work is repeated within a measurement (default: 0, on a GPU 20)")
+        ->check(CLI::Range(0, 10000));
     command->add_flag("--json", a->bench.json, "one JSON object a line");
     command->callback([a, work] {
       at::set_num_threads(static_cast<int>(a->bench.threads));
-      BenchReport report(a->bench, std::cout);
+      BenchReport report(bench_options(*a), std::cout);
       work(report);
     });
     return command;
   };
   CLI::App* attention = add("attention", "Monarch and dense attention", [a](BenchReport& report) {
     parse_grid(a->grid, "--grid", a->attention.rows, a->attention.columns);
+    a->attention.dtype = a->dtype.empty() ? report.dtype() : a->dtype;
     a->attention.vmonarch.split = attention::parse_split(a->split);
     if (a->num_iters > 0) {
       a->attention.monarch.num_iters = a->attention.vmonarch.num_iters = a->num_iters;
@@ -101,9 +121,8 @@ void add_bench(CLI::App& app) {
   attention->add_option("--head-dim", a->attention.head_dim)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  attention->add_option("--dtype", a->attention.dtype, "f32, bf16 or f16")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
-      ->capture_default_str();
+  attention->add_option("--dtype", a->dtype, "f32, bf16 or f16 (default: f32, on a GPU bf16)")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   attention->add_flag("--backward", a->attention.backward, "also time the gradients");
   attention->add_option("--num-iters", a->num_iters, "iterations (default: 1, vmonarch 2)")
       ->check(CLI::PositiveNumber);
@@ -176,6 +195,7 @@ void add_bench(CLI::App& app) {
   bench->footer(
       "Examples:\n"
       "  monarch bench attention --kv-frames 21 --json\n"
+      "  monarch bench attention --device cuda --heads 12\n"
       "  monarch bench generate --mode streaming --size 256x160");
 }
 

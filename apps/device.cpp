@@ -40,4 +40,9 @@ at::Device device_of(const std::string& name, std::int64_t index) {
   return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
 }
 
+at::ScalarType scalar_type_of(const std::string& name, const at::Device& device) {
+  if (name.empty()) return device.is_cpu() ? at::kFloat : at::kBFloat16;
+  return name == "bf16" ? at::kBFloat16 : name == "f16" ? at::kHalf : at::kFloat;
+}
+
 }  // namespace monarch::apps

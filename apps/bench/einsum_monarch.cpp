@@ -10,11 +10,12 @@ namespace monarch::apps {
 namespace {
 
 // Token of every position in block order.
-at::Tensor tokens_of(const attention::BlockLayout& layout, std::int64_t count) {
+at::Tensor tokens_of(const attention::BlockLayout& layout, std::int64_t count,
+                     const at::Device& device) {
   at::Tensor tokens = at::empty({count}, at::kLong);
   for (std::int64_t position = 0; position < count; ++position)
     tokens.data_ptr<std::int64_t>()[position] = layout.token_of_position(position);
-  return tokens;
+  return tokens.to(device);
 }
 
 }  // namespace
@@ -25,8 +26,8 @@ at::Tensor einsum_monarch(const at::Tensor& q, const at::Tensor& k, const at::Te
   const attention::BlockLayout layout{q_grid.height, q_grid.width, options.f_tied, options.h_reduce,
                                       options.w_reduce};
   const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
-  const at::Tensor q_tokens = tokens_of(layout, q_grid.tokens());
-  const at::Tensor kv_tokens = tokens_of(layout, kv_grid.tokens());
+  const at::Tensor q_tokens = tokens_of(layout, q_grid.tokens(), q.device());
+  const at::Tensor kv_tokens = tokens_of(layout, kv_grid.tokens(), q.device());
   const auto blocks = [&](const at::Tensor& x, const at::Tensor& tokens) {
     return x.index_select(1, tokens).view(
         {x.size(0), -1, layout.block_rows(), layout.block_cols(), x.size(2), x.size(3)});

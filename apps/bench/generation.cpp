@@ -39,12 +39,12 @@ void encode_prompt(BenchReport& report, WanSystem& system, const GenerateBench& 
 // One pass of the denoiser, checked against the same weights in float64 on the smallest grid that
 // the tiling divides.
 Contender denoiser_pass(WanSystem& system, const GenerationOptions& options, const at::Tensor& x,
-                        const at::Tensor& context) {
+                        const at::Tensor& context, double tolerance) {
   const models::WanConfig config = pipelines::run_config(system, options);
   const auto model = system.transformer(config);
   const auto pass = [model](const at::Tensor& x_t, const at::Tensor& text) {
     return model->forward({.x = x_t,
-                           .t = at::full({1}, 500.0, at::kFloat),
+                           .t = at::full({1}, 500.0, x_t.options().dtype(at::kFloat)),
                            .context = text.to(x_t.scalar_type()),
                            .step = 0});
   };
@@ -53,8 +53,7 @@ Contender denoiser_pass(WanSystem& system, const GenerationOptions& options, con
         corner(x.slice(2, 0, common_tiling(config).f_tied * config.patch_size[0]), config);
     return relative_error(pass(small, context), pass(small.to(at::kDouble), context));
   };
-  return {pipelines::attention_name(options), [=] { pass(x, context); }, error,
-          kTransformerTolerance};
+  return {pipelines::attention_name(options), [=] { pass(x, context); }, error, tolerance};
 }
 
 void bench_whole(BenchReport& report, WanSystem& system, const GenerationOptions& options,
@@ -77,7 +76,8 @@ void bench_whole(BenchReport& report, WanSystem& system, const GenerationOptions
   for (const GenerationOptions& variant : variants) {
     const models::WanConfig config = pipelines::run_config(system, variant);
     gflop.push_back(dit_flop(config, latent_grid(config, shape)) / 1e9);
-    passes.push_back(denoiser_pass(system, variant, latents, context));
+    passes.push_back(
+        denoiser_pass(system, variant, latents, context, report.allowed(kTransformerTolerance)));
     double denoise_gflop = 0;
     for (std::int64_t step = 0; step < variant.sampling_steps; ++step)
       denoise_gflop += passes_a_step * dit_flop(config, latent_grid(config, shape), step) / 1e9;
@@ -100,9 +100,9 @@ void bench_whole(BenchReport& report, WanSystem& system, const GenerationOptions
                [&] {
                  const at::Tensor small = latents.slice(2, 0, 2).contiguous();
                  return relative_error(vae->decode(small),
-                                       exact_vae(o.model)->decode(small.to(at::kDouble)));
+                                       exact_vae(system)->decode(small.to(at::kDouble)));
                },
-               kVaeTolerance}});
+               report.allowed(kVaeTolerance)}});
   report.run(
       {.name = "video",
        .shape = str_cat(size, ", ", options.sampling_steps, " steps",
@@ -116,7 +116,7 @@ void bench_generate(BenchReport& report, const GenerateBench& o) {
   const at::NoGradGuard no_grad;
   const GenerationOptions options = folder_options(o);
   options.validate();
-  WanSystem system(o.model);
+  WanSystem system(o.model, {.dtype = report.scalar_type(), .device = report.device()});
   report.note(str_cat(o.model, ": ", pipelines::describe_attention(system, options)),
               {{"model", o.model}, {"attention", pipelines::describe_attention(system, options)}});
   encode_prompt(report, system, o);

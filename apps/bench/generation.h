@@ -14,9 +14,9 @@
 namespace monarch::apps {
 
 inline constexpr std::uint64_t kBenchSeed = 7;
-// Of whole networks in float32 against the same networks in float64.
-inline constexpr double kTransformerTolerance = 1e-4;
-inline constexpr double kVaeTolerance = 2e-5;
+// Of whole networks against the same networks in float64.
+inline constexpr Tolerance kTransformerTolerance{.f32 = 1e-4, .bf16 = 5e-2};
+inline constexpr Tolerance kVaeTolerance{.f32 = 2e-5, .bf16 = 5e-2};
 
 // Standard normal latents, the same for the same shape.
 inline at::Tensor bench_noise(const pipelines::LatentShape& shape,
@@ -54,9 +54,12 @@ inline at::Tensor corner(const at::Tensor& latents, const models::WanConfig& con
       .contiguous();
 }
 
-// The folder's VAE in float64.
-inline std::shared_ptr<const models::WanVae> exact_vae(const std::string& folder) {
-  return pipelines::WanSystem(folder, {.dtype = at::kDouble, .low_memory = true}).vae();
+// The VAE of the system's folder in float64.
+inline std::shared_ptr<const models::WanVae> exact_vae(const pipelines::WanSystem& system) {
+  return pipelines::WanSystem(
+             system.folder(),
+             {.dtype = at::kDouble, .device = system.options().device, .low_memory = true})
+      .vae();
 }
 
 // The folder's attention and dense attention beside it.

@@ -6,6 +6,7 @@
 
 #include "apps/bench/flops.h"
 #include "apps/bench/works.h"
+#include "apps/device.h"
 #include "monarch/base/error.h"
 #include "monarch/evaluation/compare_plot.h"
 #include "monarch/io/atomic_file.h"
@@ -50,9 +51,11 @@ const std::vector<Panel>& panels() {
 
 class Protocol {
  public:
-  Protocol(BenchReport& report, const AttentionBench& options) : report_(report), o_(options) {
-    type_ = o_.dtype == "bf16" ? at::kBFloat16 : o_.dtype == "f16" ? at::kHalf : at::kFloat;
-  }
+  Protocol(BenchReport& report, const AttentionBench& options)
+      : report_(report),
+        o_(options),
+        operands_(
+            at::device(report.device()).dtype(scalar_type_of(options.dtype, report.device()))) {}
 
   evaluation::PlotFigure run(const Panel& panel) {
     std::vector<evaluation::PlotSeries> series{{.name = "dense", .line = true}};
@@ -80,7 +83,7 @@ class Protocol {
     const ops::Grid kv_grid{frames, panel.rows, panel.columns};
     at::manual_seed(static_cast<std::uint64_t>(frames));
     const auto draw = [&](const ops::Grid& grid) {
-      return at::randn({o_.batch, grid.tokens(), o_.heads, o_.head_dim}).to(type_);
+      return at::randn({o_.batch, grid.tokens(), o_.heads, o_.head_dim}).to(operands_);
     };
     const at::Tensor q = draw(q_grid), k = draw(kv_grid), v = draw(kv_grid);
     const auto heads = static_cast<double>(o_.batch * o_.heads);
@@ -122,7 +125,7 @@ class Protocol {
 
   BenchReport& report_;
   const AttentionBench& o_;
-  at::ScalarType type_ = at::kFloat;
+  at::TensorOptions operands_;
 };
 
 }  // namespace

@@ -27,7 +27,8 @@ struct AttentionBench {
 // In turns: our kernels ("monarch"); the same formula composed of Torch operators, in chunks and
 // layouts chosen for speed ("torch-composed") and as it is written ("torch-einsum", one-step
 // MonarchRT only); Torch's dense attention of the same tokens ("torch-dense"); a 2048^3 matrix
-// product for scale ("torch-matmul"). Ours and the product on one thread, too.
+// product for scale ("torch-matmul"). Ours and the product on one thread, too. On a GPU the product
+// is 8192^3, and dense attention is there by name as well ("torch-flash", "torch-cudnn").
 void bench_attention(BenchReport& report, const AttentionBench& options);
 
 // The MonarchRT authors' protocol (arXiv 2602.12271, kernel figures): 1 to kv_frames (21) frames of

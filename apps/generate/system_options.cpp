@@ -6,23 +6,13 @@
 #include "monarch/base/error.h"
 
 namespace monarch::apps {
-namespace {
-
-// A GPU's kernels and products are made for 16 bits.
-at::ScalarType scalar_type(const std::string& dtype, const at::Device& device) {
-  if (dtype.empty()) return device.is_cpu() ? at::kFloat : at::kBFloat16;
-  return dtype == "bf16" ? at::kBFloat16 : dtype == "f16" ? at::kHalf : at::kFloat;
-}
-
-}  // namespace
-
 pipelines::WanSystemOptions system_options(const GenerateArguments& a, std::int64_t local_rank) {
   pipelines::WanSystemOptions options;
   options.device = device_of(a.device, local_rank);
   MONARCH_CHECK(a.vram == 0 || !options.device.is_cpu(),
                 "[device] --vram limits a GPU's memory and has no meaning with --device cpu; "
                 "--low-memory is for that of the machine");
-  options.dtype = scalar_type(a.dtype, options.device);
+  options.dtype = scalar_type_of(a.dtype, options.device);
   options.low_memory = a.low_memory;
   options.generator_checkpoint = a.checkpoint;
   options.generator_weights =

@@ -42,6 +42,11 @@ std::string device_refusal(const at::Device& device) {
   return "";
 }
 
+void synchronize(const at::Device& device) {
+  if (device.is_cpu()) return;
+  c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+}
+
 DeviceScope::DeviceScope(const at::Tensor& t) {
   if (t.device().is_cpu()) return;
   guard_.reset_device(t.device());

@@ -16,6 +16,9 @@ namespace monarch::ops {
 // machine has the kernels of a GPU, those say themselves.)
 std::string device_refusal(const at::Device& device);
 
+// Returns when all that a device was given is done; the CPU has done it when it was given.
+void synchronize(const at::Device& device);
+
 // Makes a tensor's device the current one while it lives. The device is not refused.
 class DeviceScope {
  public:

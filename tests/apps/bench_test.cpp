@@ -1,6 +1,7 @@
 // `monarch bench generate` on the tiny model: every stage is verified and timed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -8,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "apps/bench/gpu_info.h"
 #include "tests/apps/run_binary.h"
 #include "tests/apps/tiny_model.h"
 
@@ -93,6 +95,68 @@ TEST(Bench, TheAuthorsProtocolIsDrawn) {
   EXPECT_TRUE(svg.starts_with("<svg xmlns=")) << svg.substr(0, 100);
   EXPECT_NE(svg.find("(1,6,2)"), std::string::npos);
   EXPECT_EQ(run_monarch("bench attention --plot x.svg").exit_code, 2);
+}
+
+TEST(Bench, ShortWorkIsRepeatedWithinAMeasurement) {
+  const std::string problem =
+      "bench attention --json --threads 1 --repeats 2 --grid 4x6 --query-frames 1 --kv-frames 1 "
+      "--heads 1 --head-dim 16";
+  const auto ours = [](const RunResult& run) {
+    std::istringstream lines(run.output);
+    for (std::string line; std::getline(lines, line);) {
+      const Json json = Json::parse(line);
+      if (json.contains("work") && json["implementation"] == "monarch") return json;
+    }
+    return Json::object();
+  };
+  const RunResult plain = run_monarch(problem);
+  ASSERT_EQ(plain.exit_code, 0) << plain.output;
+  EXPECT_EQ(ours(plain)["runs_a_measurement"], 1);
+  const RunResult repeated = run_monarch(problem + " --measurement-ms 20");
+  ASSERT_EQ(repeated.exit_code, 0) << repeated.output;
+  const Json measured = ours(repeated);
+  EXPECT_EQ(measured["runs"], 2);
+  const auto runs = measured["runs_a_measurement"].get<std::int64_t>();
+  const double seconds = measured["seconds_median"];
+  EXPECT_GT(runs, 1);
+  // Of one run: a measurement is about 20 ms, on a busy machine longer.
+  EXPECT_GT(seconds * static_cast<double>(runs), 0.002) << measured;
+  EXPECT_LT(seconds, 0.02) << measured;
+}
+
+TEST(Bench, AMissingGpuIsSaid) {
+  for (const std::string work : {"attention", "layer", "text", "vae", "generate", "train"}) {
+    const RunResult run = run_monarch("bench " + work + " --device cuda:100");
+    EXPECT_EQ(run.exit_code, 1) << run.output;
+    EXPECT_NE(run.output.find("--device cuda:100: no CUDA device: "), std::string::npos)
+        << run.output;
+    EXPECT_EQ(std::count(run.output.begin(), run.output.end(), '\n'), 1) << run.output;
+  }
+  const RunResult run = run_monarch("bench attention --device tpu");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.output.find("unknown device 'tpu'; use cpu or cuda"), std::string::npos)
+      << run.output;
+}
+
+TEST(GpuInfo, NamesCardsAndDriver) {
+  const TemporaryFolder proc;
+  EXPECT_EQ(apps::read_gpu_info(proc.path()).model, "");
+  EXPECT_EQ(apps::read_gpu_info(proc.path()).driver, "");
+  const auto write = [&](const std::string& file, const std::string& text) {
+    std::filesystem::create_directories((proc.path() / file).parent_path());
+    std::ofstream(proc / file) << text;
+  };
+  for (const char* card : {"gpus/0000:0a:00.0", "gpus/0000:0b:00.0"}) {
+    write(std::string(card) + "/information",
+          "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 1\nDevice Minor: \t 0\n");
+  }
+  write("version",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n"
+        "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n");
+  EXPECT_EQ(apps::read_gpu_info(proc.path()).model, "NVIDIA H100 80GB HBM3");
+  EXPECT_EQ(apps::read_gpu_info(proc.path()).driver, "570.86.15");
+  write("gpus/0000:0c:00.0/information", "Model: \t\t NVIDIA L4\n");
+  EXPECT_EQ(apps::read_gpu_info(proc.path()).model, "NVIDIA H100 80GB HBM3, NVIDIA L4");
 }
 
 TEST(Bench, WrongFlagsAreExplained) {
