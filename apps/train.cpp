@@ -144,12 +144,18 @@ void add_train(CLI::App& app) {
       ->add_option("--latent-noise", a->options.latent_noise,
                    "vae: noise that the decoder learns to bear; less gives sharper outlines")
       ->capture_default_str();
+  command
+      ->add_option("--kind-weight", a->options.kind_weight,
+                   "vae: how much the latents have to say what kind of shape they show; 0: nothing")
+      ->capture_default_str();
+  command
+      ->add_option("--kind-noise", a->options.kind_noise,
+                   "vae: noise through which they have to say it")
+      ->capture_default_str();
   command->add_option("--base", a->base,
                       "a model folder; what is not in --out is taken from it (models/shapes)");
-  command->add_option(
-      "--init", a->init,
-      "dit, vae --decoder-only: a saved state or a model folder to take the first weights "
-      "from");
+  command->add_option("--init", a->init,
+                      "dit, vae: a saved state or a model folder to take the first weights from");
   command->add_option("--model", a->model, "export: the model folder to write")
       ->capture_default_str();
   command->footer(

@@ -50,8 +50,9 @@ models::TensorMap trained(const ShapesStageOptions& options, const std::string& 
     return cast_tensors(load_tensors(file).tensors, at::kFloat);
   }
   need(state, stage);
-  const models::TensorMap average = take_prefix(load_tensors(state).tensors, "ema.");
-  return stage == "text" ? encoder_parameters(average) : average;
+  models::TensorMap average = take_prefix(load_tensors(state).tensors, "ema.");
+  if (stage == "text") return encoder_parameters(average);
+  return stage == "vae" ? without_probe(std::move(average)) : average;
 }
 
 // What --init names: `part` of a stage's state, or a stage of a model folder. Empty without --init.
@@ -150,10 +151,16 @@ TrainingResult train_vae_stage(const ShapesStageOptions& options) {
                     .frames = options.frames,
                     .latent_noise = options.latent_noise,
                     .seed = options.seed,
+                    .kind_weight = options.kind_weight,
+                    .kind_noise = options.kind_noise,
                     .decoder_only = options.decoder_only},
                    initial(options, "vae", "ema."));
   TrainingResult result = train(recipe, trainer_options(options, 2000, 4e-3));
   if (options.decoder_only) return result;  // the latents are what they were
+  if (options.kind_weight > 0) {
+    log_info("kinds of shapes read off noisy latents: ",
+             100 * recipe.kind_accuracy(result.average, 200), " % right");
+  }
   const ShapesDataset data({.width = 160, .height = 96}, options.seed + 2);
   const LatentStatistics statistics =
       measure_latents({}, result.average, data, options.statistics_videos);

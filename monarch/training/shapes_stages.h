@@ -30,6 +30,8 @@ struct ShapesStageOptions {
 
   bool decoder_only = false;       // vae: train the decoder of `init` and leave the encoder
   double latent_noise = 0.2;       // vae: deviation of the noise that the decoder learns to bear
+  double kind_weight = 0;          // vae: of a probe that reads kinds of shapes off the latents
+  double kind_noise = 1;           // vae: deviation of the noise that the probe has to bear
   int crop = 32;                   // vae: pixels of a square clip
   int64_t statistics_videos = 24;  // vae: from which the latents' mean and deviation are measured
   int frames = 21;                 // vae, dit: pixel frames, 1 + 4n
@@ -41,8 +43,8 @@ struct ShapesStageOptions {
   int64_t image_steps = 0;         // dit: first steps, on images
   int64_t clip_steps = 0;          // dit: steps after those, on three latent frames
   int64_t image_every = 3;         // dit: later steps of which one is on images; 0: none
-  std::filesystem::path init;  // vae (decoder_only), dit: a state or a model folder to start from
-  std::filesystem::path base;  // a model folder that stages not found in `out` are taken from
+  std::filesystem::path init;      // vae, dit: a state or a model folder to start from
+  std::filesystem::path base;      // a model folder that stages not found in `out` are taken from
 };
 
 void train_tokenizer_stage(const ShapesStageOptions& options);

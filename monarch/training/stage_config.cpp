@@ -33,6 +33,8 @@ StageConfig stage_config_from_json(const Json& json, const std::string& where) {
   reader.read("seed", options.seed);
   reader.read("decoder_only", options.decoder_only);
   reader.read("latent_noise", options.latent_noise);
+  reader.read("kind_weight", options.kind_weight);
+  reader.read("kind_noise", options.kind_noise);
   reader.read("crop", options.crop);
   reader.read("num_frames", options.frames);
   reader.read("width", options.width);

@@ -71,8 +71,35 @@ TEST(ShapesData, VideosHaveTheShapesSizesAndRange) {
   EXPECT_GE(video.min().item<float>(), -1.0F);
   EXPECT_LE(video.max().item<float>(), 1.0F);
   ShapesRng rng(1);
-  EXPECT_EQ(data.crop(data.sample(0).scene, 32, 5, rng).sizes().vec(),
-            (std::vector<int64_t>{3, 5, 32, 32}));
+  const ShapesCrop crop = data.crop(data.sample(0).scene, 32, 5, rng);
+  EXPECT_EQ(crop.video.sizes().vec(), (std::vector<int64_t>{3, 5, 32, 32}));
+  EXPECT_EQ(crop.kinds.sizes().vec(), (std::vector<int64_t>{2, 4, 4}));
+}
+
+TEST(ShapesData, KindsStandWhereTheShapesAre) {
+  const ShapesDataset data({.width = 128, .height = 96, .frames = 9, .two_shapes = 0}, 1);
+  ShapesRng rng(1);
+  int64_t covered = 0;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    const ShapesScene scene = data.sample(i).scene;
+    const ShapesCrop crop = data.crop(scene, 64, 5, rng);
+    const Rgb background = background_rgb(scene.background);
+    const at::Tensor plain =
+        at::tensor({background[0], background[1], background[2]}, at::kFloat).view({3, 1, 1}) *
+            (2.0 / 255) -
+        1;
+    // The four pixels around each cell's centre in the first frame.
+    const at::Tensor centres =
+        at::max_pool2d((crop.video.select(1, 0) - plain).abs().slice(1, 3).slice(2, 3), 2, 8)
+            .amax(0);
+    const at::Tensor kinds = crop.kinds[0];
+    const at::Tensor is_covered = kinds > 0;
+    EXPECT_TRUE((centres > 0.05).logical_or(is_covered.logical_not()).all().item<bool>());
+    const auto kind = 1 + static_cast<int64_t>(scene.objects[0].kind);
+    EXPECT_TRUE(kinds.masked_select(is_covered).eq(kind).all().item<bool>());
+    covered += is_covered.sum().item<int64_t>();
+  }
+  EXPECT_GT(covered, 60);
 }
 
 TEST(ShapesData, PlainCaptionsReadAsPeopleWriteThem) {

@@ -96,5 +96,31 @@ TEST(VaeRecipe, LossIsAFunctionOfTheStep) {
   EXPECT_NE(loss, recipe.loss(recipe.parameters(), 1, 0, 1).item<double>());
 }
 
+TEST(VaeRecipe, AProbeTeachesTheEncoderAndStaysOutOfTheModel) {
+  const VaeRecipeOptions options{.vae = {.dim = 4}, .batch = 2, .crop = 32, .frames = 5};
+  VaeRecipeOptions probed = options;
+  probed.kind_weight = 1;
+  const VaeRecipe plain(options);
+  const VaeRecipe recipe(probed, plain.parameters());
+  EXPECT_GT(recipe.parameters().size(), plain.parameters().size());
+  EXPECT_EQ(without_probe(recipe.parameters()).size(), plain.parameters().size());
+  EXPECT_EQ(VaeRecipe(options, recipe.parameters()).parameters().size(), plain.parameters().size());
+
+  TensorMap leaves;
+  for (const auto& [name, parameter] : recipe.parameters())
+    leaves[name] = parameter.detach().set_requires_grad(true);
+  const at::Tensor loss = recipe.loss(leaves, 0, 0, 1);
+  const double without = plain.loss(plain.parameters(), 0, 0, 1).item<double>();
+  EXPECT_GT(loss.item<double>(), without + 0.5);  // a guess among five costs 1.6
+  loss.backward();
+  const at::Tensor with_probe = leaves.at("encoder.conv1.weight").grad().clone();
+  for (auto& [name, leaf] : leaves) leaf.mutable_grad() = at::Tensor();
+  plain.loss(leaves, 0, 0, 1).backward();
+  EXPECT_GT(relative(with_probe, leaves.at("encoder.conv1.weight").grad()), 1e-2);
+  const double accuracy = recipe.kind_accuracy(recipe.parameters(), 4);
+  EXPECT_GE(accuracy, 0);
+  EXPECT_LE(accuracy, 1);
+}
+
 }  // namespace
 }  // namespace monarch::training

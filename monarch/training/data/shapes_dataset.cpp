@@ -28,7 +28,7 @@ at::Tensor ShapesDataset::video(const ShapesScene& scene) const {
   return to_video(pixels, options_.frames, options_.height, options_.width);
 }
 
-at::Tensor ShapesDataset::crop(const ShapesScene& scene, int size, int frames,
+ShapesCrop ShapesDataset::crop(const ShapesScene& scene, int size, int frames,
                                ShapesRng& rng) const {
   MONARCH_CHECK(size <= options_.width && size <= options_.height && frames <= options_.frames,
                 "[monarch_training] a crop of ", frames, " frames of ", size, "x", size,
@@ -48,10 +48,25 @@ at::Tensor ShapesDataset::crop(const ShapesScene& scene, int size, int frames,
                   extent * rng.uniform(0.1F, 0.9F);
   const int left = std::clamp(static_cast<int>(x), 0, options_.width - size) / 8 * 8;
   const int top = std::clamp(static_cast<int>(y), 0, options_.height - size) / 8 * 8;
-  return video(scene)
-      .slice(1, first, first + frames)
-      .slice(2, top, top + size)
-      .slice(3, left, left + size);
+  return {video(scene)
+              .slice(1, first, first + frames)
+              .slice(2, top, top + size)
+              .slice(3, left, left + size),
+          kinds(scene, first, frames)
+              .slice(1, top / 8, (top + size) / 8)
+              .slice(2, left / 8, (left + size) / 8)};
+}
+
+at::Tensor ShapesDataset::kinds(const ShapesScene& scene, int first, int frames) const {
+  std::vector<at::Tensor> maps;
+  for (int last = 0; last < frames; last += 4) {
+    const float middle = static_cast<float>(first + last) - (last > 0 ? 1.5F : 0.0F);
+    auto cells = covering_kinds(scene, options_.width, options_.height,
+                                middle / static_cast<float>(std::max(options_.frames - 1, 1)));
+    maps.push_back(at::from_blob(cells.data(), {options_.height / 8, options_.width / 8}, at::kByte)
+                       .to(at::kLong));
+  }
+  return at::stack(maps);
 }
 
 }  // namespace monarch::training

@@ -16,6 +16,12 @@ struct ShapesSample {
   std::string caption;
 };
 
+struct ShapesCrop {
+  at::Tensor video;  // [3, frames, size, size]
+  at::Tensor kinds;  // int64 [1 + (frames - 1) / 4, size / 8, size / 8]: covering_kinds of a
+                     // latent's cell, in the middle of its frames
+};
+
 class ShapesDataset {
  public:
   ShapesDataset(ShapesOptions options, std::uint64_t seed) : options_(options), seed_(seed) {}
@@ -24,10 +30,12 @@ class ShapesDataset {
   ShapesSample sample(std::uint64_t index) const;
   // [3, frames, height, width] in [-1, 1]
   at::Tensor video(const ShapesScene& scene) const;
-  // Part of a video around one of its shapes: [3, frames, size, size] from a random first frame.
-  at::Tensor crop(const ShapesScene& scene, int size, int frames, ShapesRng& rng) const;
+  // Part of a video around one of its shapes, from a random first frame.
+  ShapesCrop crop(const ShapesScene& scene, int size, int frames, ShapesRng& rng) const;
 
  private:
+  at::Tensor kinds(const ShapesScene& scene, int first, int frames) const;
+
   ShapesOptions options_;
   std::uint64_t seed_;
 };

@@ -25,7 +25,8 @@ bool is_vertical(ShapeMotion motion) {
 // Starts lie on a lattice of as many pixels as the VAE's latents have, and shapes move by whole
 // steps of it from latent frame to latent frame (four frames) where there is room: a shape's
 // latents are then the same wherever it stands, and a small denoiser learns them in an hour.
-constexpr float kLattice = 8.0F;
+constexpr int kCell = 8;
+constexpr float kLattice = kCell;
 
 float on_lattice(float low, float high, ShapesRng& rng) {
   const int first = static_cast<int>(std::ceil(low / kLattice));
@@ -214,6 +215,26 @@ std::vector<std::uint8_t> render_scene(const ShapesScene& scene, int width, int 
     }
   }
   return pixels;
+}
+
+std::vector<std::uint8_t> covering_kinds(const ShapesScene& scene, int width, int height,
+                                         float progress) {
+  const int rows = height / kCell, columns = width / kCell;
+  std::vector<std::uint8_t> kinds(static_cast<std::size_t>(rows) *
+                                  static_cast<std::size_t>(columns));
+  for (const ShapeObject& object : scene.objects) {
+    const Pose pose = pose_at(object, progress);
+    for (int row = 0; row < rows; ++row) {
+      for (int column = 0; column < columns; ++column) {
+        const float x = (static_cast<float>(column) + 0.5F) * kCell - pose.x;
+        const float y = (static_cast<float>(row) + 0.5F) * kCell - pose.y;
+        if (evaluation::shape_distance(object.kind, x, y, pose.radius) > 0) continue;
+        kinds[static_cast<std::size_t>(row * columns + column)] =
+            static_cast<std::uint8_t>(1 + static_cast<int>(object.kind));
+      }
+    }
+  }
+  return kinds;
 }
 
 }  // namespace monarch::training

@@ -58,4 +58,10 @@ Rgb background_rgb(ShapesBackground background);
 // Pixels [frames, height, width, 3], anti-aliased.
 std::vector<std::uint8_t> render_scene(const ShapesScene& scene, int width, int height, int frames);
 
+// What covers the centre of each cell of 8 x 8 pixels, those that a latent stands for: 1 + its
+// ShapeKind, 0 for the background; [height / 8, width / 8]. `progress` is 0 in the first frame and
+// 1 in the last.
+std::vector<std::uint8_t> covering_kinds(const ShapesScene& scene, int width, int height,
+                                         float progress);
+
 }  // namespace monarch::training

@@ -6,6 +6,27 @@
 #include <cmath>
 
 namespace monarch::training {
+namespace {
+
+const std::string kProbeWeight = "kind_probe.weight";  // [1 + kinds, z, 1, 1, 1]
+const std::string kProbeBias = "kind_probe.bias";
+
+// Of every cell: [B, 1 + kinds, f, h, w].
+at::Tensor probe_kinds(const models::TensorMap& parameters, const at::Tensor& latents) {
+  return at::conv3d(latents, parameters.at(kProbeWeight), parameters.at(kProbeBias));
+}
+
+// Cells of shapes together count as much as those of the background, which are many more.
+at::Tensor kind_loss(const at::Tensor& logits, const at::Tensor& kinds) {
+  const at::Tensor each = at::cross_entropy_loss(logits, kinds, {}, at::Reduction::None);
+  const at::Tensor shape = kinds > 0;
+  const auto mean = [&](const at::Tensor& cells) {
+    return (each * cells).sum() / cells.sum().clamp_min(1);
+  };
+  return 0.5 * (mean(shape) + mean(shape.logical_not()));
+}
+
+}  // namespace
 
 VaeRecipe::VaeRecipe(VaeRecipeOptions options, models::TensorMap initial)
     : options_(options),
@@ -15,6 +36,15 @@ VaeRecipe::VaeRecipe(VaeRecipeOptions options, models::TensorMap initial)
     parameters_ =
         init_vae(options_.vae, at::detail::createCPUGenerator(mix_seed(options_.seed, 2)));
   }
+  if (!has_probe()) {
+    parameters_ = without_probe(std::move(parameters_));
+  } else if (!parameters_.contains(kProbeWeight)) {
+    const int64_t classes = 1 + evaluation::kNumKinds;
+    parameters_[kProbeWeight] =
+        0.1 * at::randn({classes, options_.vae.z_dim, 1, 1, 1},
+                        at::detail::createCPUGenerator(mix_seed(options_.seed, 3)), at::kFloat);
+    parameters_[kProbeBias] = at::zeros({classes});
+  }
 }
 
 at::Tensor VaeRecipe::loss(const models::TensorMap& parameters, int64_t step, int64_t part,
@@ -23,10 +53,12 @@ at::Tensor VaeRecipe::loss(const models::TensorMap& parameters, int64_t step, in
   const int64_t first = step * options_.batch + part * count;
   const auto seed = mix_seed(options_.seed, 1000 + static_cast<std::uint64_t>(first));
   ShapesRng rng(seed);
-  std::vector<at::Tensor> clips;
+  std::vector<at::Tensor> clips, maps;
   for (int64_t i = first; i < first + count; ++i) {
     const ShapesSample sample = data_.sample(static_cast<std::uint64_t>(i));
-    clips.push_back(data_.crop(sample.scene, options_.crop, options_.frames, rng));
+    ShapesCrop crop = data_.crop(sample.scene, options_.crop, options_.frames, rng);
+    clips.push_back(std::move(crop.video));
+    maps.push_back(std::move(crop.kinds));
   }
   const at::Tensor video = at::stack(clips);
   at::Tensor mean;
@@ -34,11 +66,43 @@ at::Tensor VaeRecipe::loss(const models::TensorMap& parameters, int64_t step, in
     const at::AutoGradMode gradients(!options_.decoder_only);
     mean = encode_clip(options_.vae, parameters, video);
   }
-  const at::Tensor noise =
-      at::randn(mean.sizes(), at::detail::createCPUGenerator(seed), at::kFloat);
-  const at::Tensor decoded =
-      decode_clip(options_.vae, parameters, mean + options_.latent_noise * noise);
-  return (decoded - video).abs().mean() + options_.latent_l2 * mean.square().mean();
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  const auto noisy = [&](double deviation) {
+    return mean + deviation * at::randn(mean.sizes(), generator, at::kFloat);
+  };
+  const at::Tensor decoded = decode_clip(options_.vae, parameters, noisy(options_.latent_noise));
+  at::Tensor loss = (decoded - video).abs().mean() + options_.latent_l2 * mean.square().mean();
+  if (has_probe()) {
+    loss =
+        loss + options_.kind_weight *
+                   kind_loss(probe_kinds(parameters, noisy(options_.kind_noise)), at::stack(maps));
+  }
+  return loss;
+}
+
+double VaeRecipe::kind_accuracy(const models::TensorMap& parameters, int64_t videos) const {
+  const at::NoGradGuard no_grad;
+  const ShapesDataset data(data_.options(), mix_seed(options_.seed, 4));
+  ShapesRng rng(mix_seed(options_.seed, 5));
+  at::Generator generator = at::detail::createCPUGenerator(mix_seed(options_.seed, 6));
+  int64_t right = 0, cells = 0;
+  for (int64_t i = 0; i < videos; ++i) {
+    const ShapesScene scene = data.sample(static_cast<std::uint64_t>(i)).scene;
+    const ShapesCrop crop = data.crop(scene, options_.crop, options_.frames, rng);
+    at::Tensor latents = encode_clip(options_.vae, parameters, crop.video.unsqueeze(0));
+    latents += options_.kind_noise * at::randn(latents.sizes(), generator, at::kFloat);
+    const at::Tensor seen = probe_kinds(parameters, latents)[0].argmax(0);
+    const at::Tensor shape = crop.kinds > 0;
+    right += ((seen == crop.kinds) & shape).sum().item<int64_t>();
+    cells += shape.sum().item<int64_t>();
+  }
+  return static_cast<double>(right) / static_cast<double>(std::max<int64_t>(cells, 1));
+}
+
+models::TensorMap without_probe(models::TensorMap parameters) {
+  parameters.erase(kProbeWeight);
+  parameters.erase(kProbeBias);
+  return parameters;
 }
 
 LatentStatistics measure_latents(const VaeClipConfig& config, const models::TensorMap& parameters,

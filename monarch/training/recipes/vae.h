@@ -3,6 +3,11 @@
 // loss = mean |decode(mean + noise) - video| + l2 * mean(mean^2): with noise of a fixed size this
 // is a variational autoencoder of constant variance. Channels that carry nothing shrink to nothing,
 // and the decoder forgives the small errors a denoiser makes.
+//
+// With kind_weight, a linear probe has to tell from every cell's noisy latent which kind of shape
+// covers it, and its cross-entropy joins the loss: what an outline is then takes as much of the
+// latents as a colour does, where for the pixels alone it is a detail that a denoiser learns last.
+// (Latents aligned with what they show: arXiv 2501.01423, there with features of a vision model.)
 #pragma once
 
 #include "monarch/training/data/shapes_dataset.h"
@@ -19,6 +24,8 @@ struct VaeRecipeOptions {
   double latent_noise = 0.2;
   double latent_l2 = 1e-3;
   std::uint64_t seed = 1;
+  double kind_weight = 0;     // of the probe's cross-entropy; 0: no probe
+  double kind_noise = 1;      // deviation of the noise in its latents
   bool decoder_only = false;  // leaves the encoder as it is, so that latents made before stay valid
 };
 
@@ -32,11 +39,20 @@ class VaeRecipe : public Recipe {
                   int64_t parts) const override;
   int64_t samples(int64_t /*step*/) const override { return options_.batch; }
 
+  // Share of the cells covered by a shape, in videos that training does not see, whose kind the
+  // probe tells from noisy latents.
+  double kind_accuracy(const models::TensorMap& parameters, int64_t videos) const;
+
  private:
+  bool has_probe() const { return options_.kind_weight > 0 && !options_.decoder_only; }
+
   VaeRecipeOptions options_;
   ShapesDataset data_;
   models::TensorMap parameters_;
 };
+
+// The VAE without its probe.
+models::TensorMap without_probe(models::TensorMap parameters);
 
 // Per-channel mean and deviation of the latents of `count` videos: what vae_config.json holds.
 // Channels that carry little are divided by the floor instead of their own deviation, so that they
