@@ -80,7 +80,9 @@ endif()
 option(MONARCH_TORCH_CUDA "Link LibTorch's CUDA library, so that --device cuda works" OFF)
 if(MONARCH_TORCH_CUDA)
   target_link_libraries(monarch_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed)
-  find_package(CUDAToolkit 12.8 REQUIRED)  # whose headers LibTorch's own include
-  target_include_directories(monarch_torch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+  # LibTorch's headers include those of the runtime and call it; when the program runs, it is the one that LibTorch loads.
+  find_package(CUDAToolkit 12.8 REQUIRED)
+  target_link_libraries(monarch_torch INTERFACE CUDA::cudart)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # of our kernels, too: one runtime in a process
 endif()
 message(STATUS "LibTorch ${MONARCH_TORCH_VERSION}: ${_torch_found}")
