@@ -1,5 +1,8 @@
 #include "monarch/models/wan/pass_recordings.h"
 
+#include <exception>
+#include <string_view>
+
 #include "monarch/base/log.h"
 
 namespace monarch::models {
@@ -31,9 +34,11 @@ at::Tensor PassRecordings::run(std::vector<int64_t> key, const std::vector<int64
   if (!recorded.recording) {
     try {
       recorded = record(inputs, work);
-    } catch (const c10::Error& error) {
+    } catch (const std::exception& error) {
+      // An error of the work itself comes again below.
+      const std::string_view text = error.what();
       log_warning("passes are run kernel by kernel, as the device cannot record them: ",
-                  error.what_without_backtrace());
+                  text.substr(0, text.find('\n')));
       recorder_ = nullptr;
       recorded_.clear();
       return work(inputs);

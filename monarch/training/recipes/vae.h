@@ -5,8 +5,8 @@
 // and the decoder forgives the small errors a denoiser makes.
 //
 // With kind_weight, a linear probe has to tell from every cell's noisy latent which kind of shape
-// covers it, and its cross-entropy joins the loss: what an outline is then takes as much of the
-// latents as a colour does, where for the pixels alone it is a detail that a denoiser learns last.
+// covers it, and its cross-entropy joins the loss: so that kinds take a larger part of the latents
+// than they do for the pixels alone, where a denoiser learns them last.
 // (Latents aligned with what they show: arXiv 2501.01423, there with features of a vision model.)
 #pragma once
 
