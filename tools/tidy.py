@@ -30,7 +30,7 @@ def main() -> int:
         sys.exit("clang-tidy is not installed")
     database = arguments.build_dir / "compile_commands.json"
     if not database.exists():
-        sys.exit(f"there is no {database}; configure that build first, e.g. cmake --preset clang")
+        sys.exit(f"there is no {database}; configure that build first: cmake --preset tidy")
     commands = json.loads(database.read_text())
     one_each = {command["file"]: command for command in commands if arguments.only in command["file"]}
     if not one_each:

@@ -16,8 +16,6 @@
 namespace monarch::apps {
 namespace {
 
-constexpr std::uint64_t kSeed = 7;
-
 using Attend =
     std::function<at::Tensor(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)>;
 
@@ -71,7 +69,7 @@ class AttentionBenchmark {
         "[bench] vmonarch attends within one video; use the same --query-frames and --kv-frames");
     type_ = scalar_type_of(o_.dtype, report_.device());
     tolerance_ = o_.dtype == "bf16" ? 2e-2 : o_.dtype == "f16" ? 3e-3 : 2e-5;
-    at::manual_seed(kSeed);
+    at::manual_seed(kBenchSeed);
     const auto draw = [&](const ops::Grid& grid) {
       return at::randn({o_.batch, grid.tokens(), o_.heads, o_.head_dim});
     };

@@ -13,10 +13,8 @@
 
 namespace monarch::apps {
 
-inline constexpr std::uint64_t kBenchSeed = 7;
 // Of whole networks against the same networks in float64.
 inline constexpr Tolerance kTransformerTolerance{.f32 = 1e-4, .bf16 = 5e-2};
-inline constexpr Tolerance kVaeTolerance{.f32 = 2e-5, .bf16 = 5e-2};
 
 // Standard normal latents, the same for the same shape.
 inline at::Tensor bench_noise(const pipelines::LatentShape& shape,

@@ -10,6 +10,10 @@
 
 namespace monarch::apps {
 
+inline constexpr std::uint64_t kBenchSeed = 7;
+// Of a whole VAE against float64.
+inline constexpr Tolerance kVaeTolerance{.f32 = 2e-5, .bf16 = 5e-2};
+
 struct AttentionBench {
   std::string preset = "monarchrt";  // or "vmonarch", "dense"
   std::int64_t batch = 1;

@@ -39,14 +39,13 @@ const c10::TypedOperatorHandle<Backward>& backward_operator() {
   return handle;
 }
 
-std::tuple<at::Tensor, at::Tensor> forward_kernels(const at::Tensor& q, const at::Tensor& k,
-                                                   const at::Tensor& v, c10::string_view label,
-                                                   at::IntArrayRef integers,
-                                                   at::ArrayRef<double> scalars, bool keep_lse) {
+std::tuple<at::Tensor, at::Tensor> attention_forward_kernels(
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c10::string_view label,
+    at::IntArrayRef integers, at::ArrayRef<double> scalars, bool keep_lse) {
   return run_forward(decode(q, k, integers, scalars), q, k, v, std::string(label), keep_lse);
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_kernels(
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_kernels(
     const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
     const at::Tensor& out, const at::Tensor& lse, c10::string_view label, at::IntArrayRef integers,
     at::ArrayRef<double> scalars) {
@@ -54,17 +53,17 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_kernels(
                       std::string(label));
 }
 
-std::tuple<at::Tensor, at::Tensor> forward_meta(const at::Tensor& q, const at::Tensor& /*k*/,
-                                                const at::Tensor& /*v*/, c10::string_view /*label*/,
-                                                at::IntArrayRef /*integers*/,
-                                                at::ArrayRef<double> /*scalars*/, bool keep_lse) {
+std::tuple<at::Tensor, at::Tensor> attention_forward_meta(
+    const at::Tensor& q, const at::Tensor& /*k*/, const at::Tensor& /*v*/,
+    c10::string_view /*label*/, at::IntArrayRef /*integers*/, at::ArrayRef<double> /*scalars*/,
+    bool keep_lse) {
   const auto lse_options = q.options().dtype(at::kFloat);
   return {at::empty_symint(q.sym_sizes(), q.options()),
           keep_lse ? at::empty_symint({q.sym_size(0), q.sym_size(2), q.sym_size(1)}, lse_options)
                    : at::empty({0}, lse_options)};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_meta(
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_meta(
     const at::Tensor& /*grad_out*/, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
     const at::Tensor& /*out*/, const at::Tensor& /*lse*/, c10::string_view /*label*/,
     at::IntArrayRef /*integers*/, at::ArrayRef<double> /*scalars*/) {
@@ -101,10 +100,9 @@ class Attention : public torch::autograd::Function<Attention> {
   }
 };
 
-std::tuple<at::Tensor, at::Tensor> forward_autograd(const at::Tensor& q, const at::Tensor& k,
-                                                    const at::Tensor& v, c10::string_view label,
-                                                    at::IntArrayRef integers,
-                                                    at::ArrayRef<double> scalars, bool keep_lse) {
+std::tuple<at::Tensor, at::Tensor> attention_forward_autograd(
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c10::string_view label,
+    at::IntArrayRef integers, at::ArrayRef<double> scalars, bool keep_lse) {
   if (!at::GradMode::is_enabled() ||
       !(q.requires_grad() || k.requires_grad() || v.requires_grad())) {
     const at::AutoDispatchBelowADInplaceOrView guard;
@@ -239,22 +237,22 @@ TORCH_LIBRARY(monarch, library) {
 }
 
 TORCH_LIBRARY_IMPL(monarch, CPU, library) {
-  library.impl("attention_forward", forward_kernels);
-  library.impl("attention_backward", backward_kernels);
+  library.impl("attention_forward", attention_forward_kernels);
+  library.impl("attention_backward", attention_backward_kernels);
 }
 
 TORCH_LIBRARY_IMPL(monarch, CUDA, library) {
-  library.impl("attention_forward", forward_kernels);
-  library.impl("attention_backward", backward_kernels);
+  library.impl("attention_forward", attention_forward_kernels);
+  library.impl("attention_backward", attention_backward_kernels);
 }
 
 TORCH_LIBRARY_IMPL(monarch, Meta, library) {
-  library.impl("attention_forward", forward_meta);
-  library.impl("attention_backward", backward_meta);
+  library.impl("attention_forward", attention_forward_meta);
+  library.impl("attention_backward", attention_backward_meta);
 }
 
 TORCH_LIBRARY_IMPL(monarch, Autograd, library) {
-  library.impl("attention_forward", forward_autograd);
+  library.impl("attention_forward", attention_forward_autograd);
 }
 
 }  // namespace monarch::ops

@@ -17,11 +17,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 std::string quoted(const std::string& path) { return "'" + path + "'"; }
 
 TEST(Compare, SyntheticHeadsGiveAReport) {
@@ -30,14 +25,14 @@ TEST(Compare, SyntheticHeadsGiveAReport) {
       run_monarch("compare --quiet --on synthetic --synthetic-grid 2x4x6 --output " +
                   quoted(folder / "r.html") + " --json " + quoted(folder / "r.json"));
   ASSERT_EQ(run.exit_code, 0) << run.output;
-  const Json report = Json::parse(read_text(folder / "r.json"));
+  const Json report = Json::parse(read_file(folder / "r.json"));
   ASSERT_EQ(report["sources"].size(), 3U);
   EXPECT_EQ(report["sources"][0]["name"], "synthetic periodic, 2x4x6");
   std::set<std::string> families;
   for (const Json& method : report["sources"][0]["methods"]) families.insert(method["family"]);
   EXPECT_EQ(families.size(), 9U);
   EXPECT_FALSE(report["claims"].empty());
-  const std::string html = read_text(folder / "r.html");
+  const std::string html = read_file(folder / "r.html");
   EXPECT_TRUE(html.starts_with("<!DOCTYPE html>"));
   EXPECT_TRUE(html.ends_with("</html>\n"));
 }
@@ -58,7 +53,7 @@ TEST(Compare, AModelIsCapturedComparedAndGivenASetting) {
       quoted(folder / "prompts.txt") + " --output " + quoted(folder / "r.html") + " --json " +
       quoted(folder / "r.json") + " --psnr 1 --suggest " + quoted(folder / "attention.yaml"));
   ASSERT_EQ(run.exit_code, 0) << run.output;
-  const Json report = Json::parse(read_text(folder / "r.json"));
+  const Json report = Json::parse(read_file(folder / "r.json"));
   EXPECT_EQ(report["sources"][0]["heads"], 3);
   EXPECT_EQ(report["sources"][0]["timesteps"].size(), 2U);
   EXPECT_EQ(report["sources"][0]["by_layer"]["layers"][0]["errors"].size(), 2U);
@@ -67,7 +62,7 @@ TEST(Compare, AModelIsCapturedComparedAndGivenASetting) {
   EXPECT_EQ(report["end_quality"]["methods"][0]["ssim"], 1.0);
   // One decibel: the cheapest setting will do.
   EXPECT_EQ(report["suggestion"]["tried"].size(), 1U);
-  const std::string yaml = read_text(folder / "attention.yaml");
+  const std::string yaml = read_file(folder / "attention.yaml");
   EXPECT_NE(yaml.find("enable: true"), std::string::npos) << yaml;
   const RunResult again =
       run_monarch("generate --dry-run --prompt x --model " + model + " --config " +
@@ -82,7 +77,7 @@ TEST(Compare, SuggestsDenseWhereNothingIsGoodEnough) {
       small_config(folder) + " --steps 1 --videos 0 --timesteps 1 --heads 1 --output " +
       quoted(folder / "r.html") + " --psnr 200 --suggest " + quoted(folder / "attention.yaml"));
   ASSERT_EQ(run.exit_code, 0) << run.output;
-  const std::string yaml = read_text(folder / "attention.yaml");
+  const std::string yaml = read_file(folder / "attention.yaml");
   EXPECT_NE(yaml.find("\nmonarch_args: {enable: false}\nattention: []\n"), std::string::npos)
       << yaml;
 }
@@ -110,7 +105,7 @@ TEST(Compare, AFileOfQkv) {
                                     " --budget 0.5,0.25 --json " + quoted(folder / "r.json") +
                                     " --grid 2x2x3 --qkv " + quoted(folder / "qkv.safetensors"));
   ASSERT_EQ(run.exit_code, 0) << run.output;
-  const Json report = Json::parse(read_text(folder / "r.json"));
+  const Json report = Json::parse(read_file(folder / "r.json"));
   EXPECT_EQ(report["sources"][0]["heads"], 2);
   std::set<std::string> oracles;
   for (const Json& method : report["sources"][0]["methods"]) {

@@ -16,11 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-std::string read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 class EvaluateSuite : public ::testing::Test {
  protected:
   void write_suite(const std::string& entries, const std::string& more = "baseline: dense\n") {
@@ -37,7 +32,7 @@ class EvaluateSuite : public ::testing::Test {
     return "evaluate shapes --suite '" + (folder_ / "suite.yaml") + "' --output '" +
            (folder_ / "r.json") + "' " + more;
   }
-  Json results() const { return Json::parse(read_text(folder_ / "r.json")); }
+  Json results() const { return Json::parse(read_file(folder_ / "r.json")); }
 
   TemporaryFolder folder_;
 };
@@ -72,20 +67,20 @@ TEST_F(EvaluateSuite, ComparesOnTheSameNoisesAndGoesOn) {
   EXPECT_EQ(twin["summary"]["difference"]["motion"],
             (Json{{"points", 0.0}, {"low", 0.0}, {"high", 0.0}}));
   // Another noise is another video.
-  const std::string frames = read_text(folder_ / "r.dense.frames");
+  const std::string frames = read_file(folder_ / "r.dense.frames");
   const std::size_t video = 9 * 96 * 128 * 3;
   ASSERT_EQ(frames.size(), 4 * video);
   EXPECT_NE(frames.substr(0, video), frames.substr(2 * video, video));
-  EXPECT_NE(read_text(folder_ / "r.md").find("| twin: the same again | 0.0 % |"),
+  EXPECT_NE(read_file(folder_ / "r.md").find("| twin: the same again | 0.0 % |"),
             std::string::npos);
-  EXPECT_NE(read_text(folder_ / "r.md").find("not measured: there is no nowhere.pt"),
+  EXPECT_NE(read_file(folder_ / "r.md").find("not measured: there is no nowhere.pt"),
             std::string::npos);
-  EXPECT_TRUE(read_text(folder_ / "r.svg").starts_with("<svg"));
+  EXPECT_TRUE(read_file(folder_ / "r.svg").starts_with("<svg"));
 
   // What is complete is not measured again: not even its seconds change.
-  const std::string before = read_text(folder_ / "r.json");
+  const std::string before = read_file(folder_ / "r.json");
   run_monarch(arguments());
-  EXPECT_TRUE(read_text(folder_ / "r.json") == before);
+  EXPECT_TRUE(read_file(folder_ / "r.json") == before);
 
   // A part is filled up, other settings begin anew.
   Json cut = first;

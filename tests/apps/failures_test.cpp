@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string generate(const std::string& rest) {
+std::string generate_circle(const std::string& rest) {
   return "generate --model '" + tiny_model() + "' --prompt 'a red circle' " + rest;
 }
 
@@ -41,12 +41,12 @@ TEST(Failures, AFileThatMayNotGrow) {
   const std::string output = folder / "a.gif";
   // Neither the latents nor the video fit.
   const RunResult early =
-      run_monarch(generate("--output '" + output + "'"), MONARCH_SOURCE_DIR, "ulimit -f 2");
+      run_monarch(generate_circle("--output '" + output + "'"), MONARCH_SOURCE_DIR, "ulimit -f 2");
   expect_parts(early, 1, {"cannot write", "a.gif.latents.safetensors", "File too large"});
   EXPECT_TRUE(names_in(folder.path()).empty());
   // The latents fit, the video does not: the work is kept, and the way on is told.
   const RunResult late =
-      run_monarch(generate("--output '" + output + "'"), MONARCH_SOURCE_DIR, "ulimit -f 90");
+      run_monarch(generate_circle("--output '" + output + "'"), MONARCH_SOURCE_DIR, "ulimit -f 90");
   expect_parts(late, 1,
                {"cannot write", output, "File too large",
                 "the latents are in " + output +
@@ -69,7 +69,7 @@ TEST(Failures, AFullDisk) {
   const auto on_disk = [&](const std::string& size, const std::string& output) {
     const std::string script = folder / "run.sh";
     io::write_raw(script, "mount -t tmpfs -o size=" + size + " none '" + disk.string() + "'\n'" +
-                              MONARCH_BINARY "' " + generate("--output '" + output + "'") +
+                              MONARCH_BINARY "' " + generate_circle("--output '" + output + "'") +
                               "\ncode=$?\nls -A '" + disk.string() + "'\nexit $code\n");
     return run_shell("unshare --map-root-user --mount sh '" + script + "' 2>&1");
   };
@@ -97,7 +97,7 @@ TEST(Failures, PlacesThatCannotBeWritten) {
         Place{folder / "file/a.mp4", "cannot make the folder"},
         Place{folder / "folder.mp4", "it is a folder"}, Place{folder / "file", "it is a file"},
         Place{"/dev/full", "cannot write"}, Place{folder / "a.avi", "ending in .mp4 or .gif", 2}}) {
-    const RunResult run = run_monarch(generate("--output '" + place.output + "'"));
+    const RunResult run = run_monarch(generate_circle("--output '" + place.output + "'"));
     expect_parts(run, place.exit_code, {place.part});
     EXPECT_EQ(std::count(run.output.begin(), run.output.end(), '\n'), 1) << run.output;
   }
@@ -107,7 +107,7 @@ TEST(Failures, MemoryThatIsNotThere) {
   const TemporaryFolder folder;
   const std::string output = folder / "a.mp4";
   const RunResult run =
-      run_monarch(generate("--size 8192x8192 --frames 801 --output '" + output + "'"),
+      run_monarch(generate_circle("--size 8192x8192 --frames 801 --output '" + output + "'"),
                   MONARCH_SOURCE_DIR, "ulimit -v 8000000");
   expect_parts(run, 1,
                {"out of memory: ", " at once could not be had; use --low-memory, --dtype bf16"});
@@ -129,7 +129,7 @@ TEST(Failures, CtrlCKeepsWhatIsDone) {
     return !ignored && size > 4UL * 16 * 12 * 16 * 4;
   };
   const RunResult run = run_monarch_and_signal(
-      generate("--config '" + (folder / "causal.yaml") + "' --output '" + output + "'"),
+      generate_circle("--config '" + (folder / "causal.yaml") + "' --output '" + output + "'"),
       four_chunks, SIGINT);
   expect_parts(run, 1,
                {"interrupted; the ", " frames made so far are in " + output,

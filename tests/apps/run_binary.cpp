@@ -7,6 +7,8 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
@@ -66,6 +68,11 @@ RunResult run_monarch_and_signal(const std::string& arguments, const std::functi
   for (int tries = 0; tries < 12000 && !ready(); ++tries) usleep(10000);
   kill(process, signal);
   return finish(pipe);
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 TemporaryFolder::TemporaryFolder() {

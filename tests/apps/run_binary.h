@@ -29,6 +29,9 @@ std::array<RunResult, 2> run_two_processes(const std::string& arguments);
 RunResult run_monarch_and_signal(const std::string& arguments, const std::function<bool()>& ready,
                                  int signal);
 
+// The bytes of a file; empty if there is none.
+std::string read_file(const std::filesystem::path& path);
+
 // A folder that is removed with the object.
 class TemporaryFolder {
  public:

@@ -9,7 +9,7 @@
 namespace monarch::evaluation {
 namespace {
 
-VideoScore video(std::int64_t caption, std::int64_t hits, std::optional<double> psnr) {
+VideoScore scored(std::int64_t caption, std::int64_t hits, std::optional<double> psnr) {
   const std::int64_t shapes = caption < 2 ? 1 : 2;
   return {.caption = caption,
           .tally = {.shapes = shapes, .color = shapes, .all = hits},
@@ -20,8 +20,8 @@ VideoScore video(std::int64_t caption, std::int64_t hits, std::optional<double> 
 }
 
 TEST(SuiteReport, SummarizesKnownNumbers) {
-  const std::vector<VideoScore> mine{video(0, 1, 20), video(1, 0, 24), video(2, 1, {})};
-  const std::vector<VideoScore> reference{video(0, 1, {}), video(1, 1, {}), video(2, 2, {})};
+  const std::vector<VideoScore> mine{scored(0, 1, 20), scored(1, 0, 24), scored(2, 1, {})};
+  const std::vector<VideoScore> reference{scored(0, 1, {}), scored(1, 1, {}), scored(2, 2, {})};
   const Json summary = summarize(mine, reference);
   EXPECT_EQ(summary["videos"], 3);
   EXPECT_EQ(summary["every"]["shapes"], 4);
@@ -38,8 +38,8 @@ TEST(SuiteReport, SummarizesKnownNumbers) {
 }
 
 Json results() {
-  const std::vector<VideoScore> reference{video(0, 1, {}), video(1, 1, {}), video(2, 2, {})};
-  const std::vector<VideoScore> mine{video(0, 1, 20), video(1, 0, 24)};
+  const std::vector<VideoScore> reference{scored(0, 1, {}), scored(1, 1, {}), scored(2, 2, {})};
+  const std::vector<VideoScore> mine{scored(0, 1, 20), scored(1, 0, 24)};
   Json json{{"captions", Json::array()}, {"seeds", 1}, {"seed", 0}};
   for (const int shapes : {1, 1, 2}) json["captions"].push_back({{"shapes", shapes}});
   json["entries"].push_back({{"name", "dense"},

@@ -9,7 +9,7 @@
 namespace monarch::models {
 namespace {
 
-VaeConfig tiny_config() {
+VaeConfig tiny_vae_config() {
   VaeConfig config;
   config.dim = 4;
   config.z_dim = 3;
@@ -38,7 +38,7 @@ struct OneThread {
 };
 
 TEST(WanVae, StreamedDecodeEqualsFullDecodeForAnyChunks) {
-  const WanVae vae(tiny_config(), random_parameters(tiny_config(), 1));
+  const WanVae vae(tiny_vae_config(), random_parameters(tiny_vae_config(), 1));
   const at::Tensor latent = random_tensor({2, 3, 5, 3, 5});
   const at::Tensor full = vae.decode(latent);
   EXPECT_EQ(full.sizes(), at::IntArrayRef({2, 3, 17, 12, 20}));
@@ -56,7 +56,7 @@ TEST(WanVae, StreamedDecodeEqualsFullDecodeForAnyChunks) {
 }
 
 TEST(WanVae, StreamedEncodeEqualsFullEncodeForAnyChunks) {
-  const WanVae vae(tiny_config(), random_parameters(tiny_config(), 2), VaePart::kEncoder);
+  const WanVae vae(tiny_vae_config(), random_parameters(tiny_vae_config(), 2), VaePart::kEncoder);
   const at::Tensor video = random_tensor({2, 3, 11, 8, 12});  // the last two frames fill no group
   const at::Tensor full = vae.encode(video);
   EXPECT_EQ(full.sizes(), at::IntArrayRef({2, 3, 3, 2, 3}));
@@ -78,7 +78,7 @@ TEST(WanVae, StreamedEncodeEqualsFullEncodeForAnyChunks) {
 }
 
 TEST(WanVae, CopiedCacheGoesOnAlone) {
-  const WanVae vae(tiny_config(), random_parameters(tiny_config(), 3), VaePart::kDecoder);
+  const WanVae vae(tiny_vae_config(), random_parameters(tiny_vae_config(), 3), VaePart::kDecoder);
   const at::Tensor latent = random_tensor({1, 3, 3, 2, 2});
   VaeDecodeCache cache;
   vae.decode_chunk(latent.narrow(2, 0, 2), cache);
@@ -88,14 +88,14 @@ TEST(WanVae, CopiedCacheGoesOnAlone) {
 }
 
 TEST(WanVae, OddSizesRoundDown) {
-  const WanVae vae(tiny_config(), random_parameters(tiny_config(), 4));
+  const WanVae vae(tiny_vae_config(), random_parameters(tiny_vae_config(), 4));
   EXPECT_EQ(vae.encode(random_tensor({1, 3, 5, 13, 11})).sizes(), at::IntArrayRef({1, 3, 2, 3, 2}));
   EXPECT_EQ(vae.decode(random_tensor({1, 3, 2, 1, 1})).sizes(), at::IntArrayRef({1, 3, 5, 4, 4}));
 }
 
 TEST(WanVae, GradientsMatchFiniteDifferences) {
   const OneThread one_thread;
-  const VaeConfig config = tiny_config();
+  const VaeConfig config = tiny_vae_config();
   TensorMap parameters = converted(random_parameters(config, 5), at::kDouble);
   parameters["encoder.middle.1.proj.weight"] = random_tensor({8, 8, 1, 1}, at::kDouble);
   for (auto& [name, tensor] : parameters) tensor.requires_grad_(true);
@@ -141,7 +141,7 @@ TEST(WanVae, GradientsMatchFiniteDifferences) {
 TEST(WanVae, KernelsEqualTorch) {
   const OneThread one_thread;
   for (const int64_t dim : {4, 8, 12}) {
-    VaeConfig config = tiny_config();
+    VaeConfig config = tiny_vae_config();
     config.dim = dim;
     TensorMap parameters = random_parameters(config, 10);
     for (auto& [name, tensor] : parameters) tensor.requires_grad_(true);
@@ -172,7 +172,7 @@ TEST(WanVae, KernelsEqualTorch) {
 }
 
 TEST(WanVae, DetachedCacheCutsTheGradient) {
-  const WanVae vae(tiny_config(), random_parameters(tiny_config(), 6), VaePart::kDecoder);
+  const WanVae vae(tiny_vae_config(), random_parameters(tiny_vae_config(), 6), VaePart::kDecoder);
   const at::Tensor first = random_tensor({1, 3, 1, 2, 2}).requires_grad_(true);
   VaeDecodeCache cache;
   vae.decode_chunk(first, cache);
@@ -184,7 +184,7 @@ TEST(WanVae, DetachedCacheCutsTheGradient) {
 }
 
 TEST(WanVae, RunsInSixteenBit) {
-  const VaeConfig config = tiny_config();
+  const VaeConfig config = tiny_vae_config();
   const TensorMap parameters = random_parameters(config, 7);
   const at::Tensor video = random_tensor({1, 3, 5, 8, 8});
   const at::Tensor want = WanVae(config, parameters).encode(video);
@@ -233,7 +233,7 @@ TEST(VaeConfig, SaysWhatIsWrong) {
 }
 
 TEST(WanVae, SaysWhatIsWrong) {
-  const WanVae vae(tiny_config(), random_parameters(tiny_config(), 8), VaePart::kDecoder);
+  const WanVae vae(tiny_vae_config(), random_parameters(tiny_vae_config(), 8), VaePart::kDecoder);
   EXPECT_EQ(message_of([&] {
               vae.encode(at::zeros({1, 3, 1, 8, 8}));
             }),
@@ -251,9 +251,9 @@ TEST(WanVae, SaysWhatIsWrong) {
             "[monarch_models] the stream began with [batch, height, width] [1, 2, 2]; got [1, 2, "
             "4]; clear the cache to "
             "begin another");
-  TensorMap parameters = random_parameters(tiny_config(), 9);
+  TensorMap parameters = random_parameters(tiny_vae_config(), 9);
   parameters.erase("conv2.bias");
-  EXPECT_EQ(message_of([&] { WanVae(tiny_config(), parameters); }),
+  EXPECT_EQ(message_of([&] { WanVae(tiny_vae_config(), parameters); }),
             "[monarch_models] the weights do not fit the Wan VAE:\n  1 missing: conv2.bias\n  "
             "check that the configuration "
             "belongs to this checkpoint");
