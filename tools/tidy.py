@@ -4,7 +4,7 @@
     tools/tidy.py BUILD_DIR [--jobs N] [--only PART]
 
 Sources compiled several times, as the kernels are for each instruction set, are looked at once, as the last of their
-commands compiles them: for the widest vectors. Prints each finding once. Ends with 1 if there is one.
+commands compiles them: for the widest vectors. Sources that a build would generate are left out. Prints each finding once. Ends with 1 if there is one.
 """
 import argparse
 import concurrent.futures
@@ -32,7 +32,8 @@ def main() -> int:
     if not database.exists():
         sys.exit(f"there is no {database}; configure that build first: cmake --preset tidy")
     commands = json.loads(database.read_text())
-    one_each = {command["file"]: command for command in commands if arguments.only in command["file"]}
+    one_each = {command["file"]: command for command in commands
+                if arguments.only in command["file"] and os.path.exists(command["file"])}
     if not one_each:
         sys.exit(f"{arguments.build_dir} compiles no file named like '{arguments.only}'")
 
