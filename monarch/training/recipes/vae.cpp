@@ -10,10 +10,19 @@ namespace {
 
 const std::string kProbeWeight = "kind_probe.weight";  // [1 + kinds, z, 1, 1, 1]
 const std::string kProbeBias = "kind_probe.bias";
+// No channel is divided by less than the root mean square over all of them divided by this.
+constexpr double kScaleFloor = 3;
 
 // Of every cell: [B, 1 + kinds, f, h, w].
 at::Tensor probe_kinds(const models::TensorMap& parameters, const at::Tensor& latents) {
   return at::conv3d(latents, parameters.at(kProbeWeight), parameters.at(kProbeBias));
+}
+
+// Each channel's deviation over a batch, with measure_latents' floor: [1, z, 1, 1, 1]. A denoiser
+// sees latents divided by it.
+at::Tensor channel_scale(const at::Tensor& latents) {
+  const at::Tensor deviation = latents.std({0, 2, 3, 4}, /*unbiased=*/false, /*keepdim=*/true);
+  return at::maximum(deviation, deviation.square().mean().sqrt() / kScaleFloor);
 }
 
 // Cells of shapes together count as much as those of the background, which are many more.
@@ -67,15 +76,13 @@ at::Tensor VaeRecipe::loss(const models::TensorMap& parameters, int64_t step, in
     mean = encode_clip(options_.vae, parameters, video);
   }
   at::Generator generator = at::detail::createCPUGenerator(seed);
-  const auto noisy = [&](double deviation) {
-    return mean + deviation * at::randn(mean.sizes(), generator, at::kFloat);
-  };
-  const at::Tensor decoded = decode_clip(options_.vae, parameters, noisy(options_.latent_noise));
+  const auto noise = [&] { return at::randn(mean.sizes(), generator, at::kFloat); };
+  const at::Tensor decoded =
+      decode_clip(options_.vae, parameters, mean + options_.latent_noise * noise());
   at::Tensor loss = (decoded - video).abs().mean() + options_.latent_l2 * mean.square().mean();
   if (has_probe()) {
-    loss =
-        loss + options_.kind_weight *
-                   kind_loss(probe_kinds(parameters, noisy(options_.kind_noise)), at::stack(maps));
+    const at::Tensor noisy = mean / channel_scale(mean) + options_.kind_noise * noise();
+    loss = loss + options_.kind_weight * kind_loss(probe_kinds(parameters, noisy), at::stack(maps));
   }
   return loss;
 }
@@ -85,18 +92,21 @@ double VaeRecipe::kind_accuracy(const models::TensorMap& parameters, int64_t vid
   const ShapesDataset data(data_.options(), mix_seed(options_.seed, 4));
   ShapesRng rng(mix_seed(options_.seed, 5));
   at::Generator generator = at::detail::createCPUGenerator(mix_seed(options_.seed, 6));
-  int64_t right = 0, cells = 0;
+  std::vector<at::Tensor> means, maps;
   for (int64_t i = 0; i < videos; ++i) {
     const ShapesScene scene = data.sample(static_cast<std::uint64_t>(i)).scene;
     const ShapesCrop crop = data.crop(scene, options_.crop, options_.frames, rng);
-    at::Tensor latents = encode_clip(options_.vae, parameters, crop.video.unsqueeze(0));
-    latents += options_.kind_noise * at::randn(latents.sizes(), generator, at::kFloat);
-    const at::Tensor seen = probe_kinds(parameters, latents)[0].argmax(0);
-    const at::Tensor shape = crop.kinds > 0;
-    right += ((seen == crop.kinds) & shape).sum().item<int64_t>();
-    cells += shape.sum().item<int64_t>();
+    means.push_back(encode_clip(options_.vae, parameters, crop.video.unsqueeze(0)));
+    maps.push_back(crop.kinds);
   }
-  return static_cast<double>(right) / static_cast<double>(std::max<int64_t>(cells, 1));
+  const at::Tensor mean = at::cat(means);
+  const at::Tensor kinds = at::stack(maps);
+  const at::Tensor seen =
+      probe_kinds(parameters, mean / channel_scale(mean) +
+                                  options_.kind_noise * at::randn(mean.sizes(), generator))
+          .argmax(1);
+  const at::Tensor shape = kinds > 0;
+  return ((seen == kinds) & shape).sum().item<double>() / std::max(shape.sum().item<double>(), 1.0);
 }
 
 models::TensorMap without_probe(models::TensorMap parameters) {
@@ -120,8 +130,7 @@ LatentStatistics measure_latents(const VaeClipConfig& config, const models::Tens
   const at::Tensor mean = sum / static_cast<double>(count);
   const at::Tensor deviation =
       (square / static_cast<double>(count) - mean.square()).clamp_min(0).sqrt();
-  // A third of the root mean square over all channels.
-  const double floor = std::sqrt(deviation.square().mean().item<double>()) / 3;
+  const double floor = std::sqrt(deviation.square().mean().item<double>()) / kScaleFloor;
   LatentStatistics statistics;
   for (int64_t c = 0; c < config.z_dim; ++c) {
     statistics.mean.push_back(mean[c].item<double>());

@@ -25,7 +25,7 @@ struct VaeRecipeOptions {
   double latent_l2 = 1e-3;
   std::uint64_t seed = 1;
   double kind_weight = 0;     // of the probe's cross-entropy; 0: no probe
-  double kind_noise = 1;      // deviation of the noise in its latents
+  double kind_noise = 1;      // deviation of the noise in its latents, those divided by their own
   bool decoder_only = false;  // leaves the encoder as it is, so that latents made before stay valid
 };
 
