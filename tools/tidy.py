@@ -4,7 +4,8 @@
     tools/tidy.py BUILD_DIR [--jobs N] [--only PART]
 
 Sources compiled several times, as the kernels are for each instruction set, are looked at once, as the last of their
-commands compiles them: for the widest vectors. Sources that a build would generate are left out. Prints each finding once. Ends with 1 if there is one.
+commands compiles them: for the widest vectors. Sources that a build would generate are left out.
+Prints each finding once. Ends with 1 if there is one.
 """
 import argparse
 import concurrent.futures
