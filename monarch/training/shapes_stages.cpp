@@ -4,6 +4,7 @@
 
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
+#include "monarch/io/sha256.h"
 #include "monarch/models/wan/vae.h"
 #include "monarch/training/checkpoint.h"
 #include "monarch/training/recipes/shapes_dit.h"
@@ -113,6 +114,23 @@ models::VaeConfig open_vae_config(const ShapesStageOptions& options) {
   return models::VaeConfig::from_json(read_json(find(options, kVaeConfig, "vae")));
 }
 
+// What latents depend on besides the videos: the VAE's encoder, not its decoder.
+std::string encoder_digest(const models::VaeConfig& config, const models::TensorMap& parameters) {
+  io::Sha256 hash;
+  const auto add = [&](const void* data, std::size_t bytes) {
+    hash.update({static_cast<const std::byte*>(data), bytes});
+  };
+  const std::string text = config.to_json().dump();
+  add(text.data(), text.size());
+  for (const auto& [name, tensor] : parameters) {
+    if (!name.starts_with("encoder.") && !name.starts_with("conv1.")) continue;
+    const at::Tensor values = tensor.contiguous();
+    add(name.data(), name.size());
+    add(values.data_ptr(), values.nbytes());
+  }
+  return hash.hex().substr(0, 16);
+}
+
 void copy_into(const fs::path& from, const fs::path& to) {
   if (fs::exists(to) && fs::equivalent(from, to)) return;
   fs::copy_file(from, to, fs::copy_options::overwrite_existing);
@@ -176,7 +194,9 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
   const models::Tokenizer tokenizer = open_tokenizer(options);
   const models::Umt5Encoder text(text_config(tokenizer), trained(options, "text"));
   const models::VaeConfig vae_config = open_vae_config(options);
-  const models::WanVae vae(vae_config, trained(options, "vae"), models::VaePart::kEncoder);
+  const models::TensorMap vae_parameters = trained(options, "vae");
+  const models::WanVae vae(vae_config, vae_parameters, models::VaePart::kEncoder);
+  const std::string vae_digest = encoder_digest(vae_config, vae_parameters);
   const ShapesDataset data(
       {.width = options.width, .height = options.height, .frames = options.frames}, options.seed);
   // Of the first `frames` frames of as many videos.
@@ -184,11 +204,11 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
     const std::string size = str_cat(options.width, "x", options.height, "x", options.frames);
     return std::make_unique<LatentPool>(
         options.out / str_cat("latents-", size, "-", frames, ".bin"),
-        str_cat("shapes ", size, " seed ", options.seed), data, count,
+        str_cat("shapes ", size, " seed ", options.seed, " vae ", vae_digest), data, count,
         std::vector<int64_t>{vae_config.z_dim, vae_config.num_latent_frames(frames),
                              options.height / 8, options.width / 8},
-        [&vae, frames](const at::Tensor& video) {
-          return vae.encode(video.slice(1, 0, frames).unsqueeze(0))[0];
+        [&vae, &data, frames](const ShapesScene& scene) {
+          return vae.encode(data.clip(scene, 0, frames).unsqueeze(0))[0];
         });
   };
   const auto videos = pool(options.frames, options.pool);

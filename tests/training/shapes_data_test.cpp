@@ -60,6 +60,8 @@ TEST(ShapesData, SameSeedSameBits) {
   EXPECT_EQ(data.sample(5).caption, again.sample(5).caption);
   EXPECT_EQ(render_scene(data.sample(5).scene, 256, 160, 5),
             render_scene(again.sample(5).scene, 256, 160, 5));
+  EXPECT_TRUE(
+      data.clip(data.sample(5).scene, 3, 2).equal(data.video(data.sample(5).scene).slice(1, 3, 5)));
   EXPECT_NE(hash_of(render_scene(data.sample(5).scene, 256, 160, 5)),
             hash_of(render_scene(other.sample(5).scene, 256, 160, 5)));
 }
@@ -150,11 +152,11 @@ class LatentPoolTest : public testing::Test {
 
 TEST_F(LatentPoolTest, EncodesOnceAndRemembers) {
   int calls = 0;
-  const auto encode = [&](const at::Tensor& video) {
-    ++calls;
-    return video.mean({0}, true).slice(1, 0, 1).slice(2, 0, 2).slice(3, 0, 2);
-  };
   const ShapesDataset data({.width = 32, .height = 32, .frames = 5}, 1);
+  const auto encode = [&](const ShapesScene& scene) {
+    ++calls;
+    return data.clip(scene, 0, 1).mean({0}, true).slice(2, 0, 2).slice(3, 0, 2);
+  };
   const ShapesScene scene = data.sample(1).scene;
   at::Tensor first;
   {
@@ -171,16 +173,18 @@ TEST_F(LatentPoolTest, EncodesOnceAndRemembers) {
 }
 
 TEST_F(LatentPoolTest, RefusesAFileOfSomethingElse) {
-  const auto encode = [](const at::Tensor& video) { return video; };
   const ShapesDataset data({.width = 32, .height = 32, .frames = 5}, 1);
+  const auto encode = [&](const ShapesScene& scene) { return data.video(scene); };
   const std::filesystem::path file = folder_ / "latents.bin";
   { const LatentPool pool(file, "one", data, 3, {1, 1, 2, 2}, encode); }
+  const auto bytes = std::filesystem::file_size(file);
   EXPECT_EQ(message_of([&] {
-              const LatentPool pool(file, "two", data, 3, {1, 1, 2, 2}, encode);
+              const LatentPool pool(file, "two", data, 5000, {1, 1, 2, 2}, encode);
             }),
             "[monarch_training] " + file.string() +
-                " holds latents of 'one 3 [1, 1, 2, 2]', not of 'two 3 [1, 1, 2, 2]'; delete it or "
-                "name another file");
+                " holds latents of 'one 3 [1, 1, 2, 2]', not of 'two 5000 [1, 1, 2, 2]'; delete it "
+                "or name another folder");
+  EXPECT_EQ(std::filesystem::file_size(file), bytes);
 }
 
 // A VAE's latents of a shape are then the same wherever it starts.

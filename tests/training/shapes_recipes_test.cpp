@@ -77,7 +77,7 @@ TEST_F(ShapesRecipes, DenoiserLossIsAFunctionOfTheStepAndReachesEveryParameter) 
     const int64_t latent_frames = 1 + (frames - 1) / 4;
     return LatentPool(folder_ / ("latents-" + std::to_string(frames) + ".bin"), "random",
                       ShapesDataset({.width = 64, .height = 32, .frames = frames}, 1), 4,
-                      {16, latent_frames, 4, 8}, [latent_frames](const at::Tensor&) {
+                      {16, latent_frames, 4, 8}, [latent_frames](const ShapesScene&) {
                         return at::randn({16, latent_frames, 4, 8});
                       });
   };

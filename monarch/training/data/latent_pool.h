@@ -12,8 +12,8 @@ namespace monarch::training {
 
 class LatentPool {
  public:
-  // video [3, T, H, W] -> latent [C, F, h, w], already normalised
-  using Encode = std::function<at::Tensor(const at::Tensor& video)>;
+  // scene -> latent [C, F, h, w], already normalised
+  using Encode = std::function<at::Tensor(const ShapesScene& scene)>;
 
   // `file` keeps `size` latents of `shape` [C, F, h, w] in float16, with a mark for each that is
   // there; it is created when missing, and an error when it belongs to something else. `key` names

@@ -24,8 +24,13 @@ ShapesSample ShapesDataset::sample(std::uint64_t index) const {
 }
 
 at::Tensor ShapesDataset::video(const ShapesScene& scene) const {
-  auto pixels = render_scene(scene, options_.width, options_.height, options_.frames);
-  return to_video(pixels, options_.frames, options_.height, options_.width);
+  return clip(scene, 0, options_.frames);
+}
+
+at::Tensor ShapesDataset::clip(const ShapesScene& scene, int first, int count) const {
+  auto pixels =
+      render_frames(scene, options_.width, options_.height, options_.frames, first, count);
+  return to_video(pixels, count, options_.height, options_.width);
 }
 
 ShapesCrop ShapesDataset::crop(const ShapesScene& scene, int size, int frames,
@@ -48,10 +53,7 @@ ShapesCrop ShapesDataset::crop(const ShapesScene& scene, int size, int frames,
                   extent * rng.uniform(0.1F, 0.9F);
   const int left = std::clamp(static_cast<int>(x), 0, options_.width - size) / 8 * 8;
   const int top = std::clamp(static_cast<int>(y), 0, options_.height - size) / 8 * 8;
-  return {video(scene)
-              .slice(1, first, first + frames)
-              .slice(2, top, top + size)
-              .slice(3, left, left + size),
+  return {clip(scene, first, frames).slice(2, top, top + size).slice(3, left, left + size),
           kinds(scene, first, frames)
               .slice(1, top / 8, (top + size) / 8)
               .slice(2, left / 8, (left + size) / 8)};

@@ -30,6 +30,8 @@ class ShapesDataset {
   ShapesSample sample(std::uint64_t index) const;
   // [3, frames, height, width] in [-1, 1]
   at::Tensor video(const ShapesScene& scene) const;
+  // Of those, `count` frames from `first` on: [3, count, height, width]
+  at::Tensor clip(const ShapesScene& scene, int first, int count) const;
   // Part of a video around one of its shapes, from a random first frame.
   ShapesCrop crop(const ShapesScene& scene, int size, int frames, ShapesRng& rng) const;
 

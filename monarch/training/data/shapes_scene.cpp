@@ -201,14 +201,19 @@ Rgb background_rgb(ShapesBackground background) {
 
 std::vector<std::uint8_t> render_scene(const ShapesScene& scene, int width, int height,
                                        int frames) {
+  return render_frames(scene, width, height, frames, 0, frames);
+}
+
+std::vector<std::uint8_t> render_frames(const ShapesScene& scene, int width, int height, int frames,
+                                        int first, int count) {
   const std::size_t frame_bytes =
       3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
-  std::vector<std::uint8_t> pixels(frame_bytes * static_cast<std::size_t>(frames));
+  std::vector<std::uint8_t> pixels(frame_bytes * static_cast<std::size_t>(count));
   const Rgb background = background_rgb(scene.background);
   for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = background[i % 3];
-  for (int t = 0; t < frames; ++t) {
+  for (int t = 0; t < count; ++t) {
     const float progress =
-        frames > 1 ? static_cast<float>(t) / static_cast<float>(frames - 1) : 0.0F;
+        frames > 1 ? static_cast<float>(first + t) / static_cast<float>(frames - 1) : 0.0F;
     for (const ShapeObject& object : scene.objects) {
       draw_shape(object, pose_at(object, progress), width, height,
                  pixels.data() + static_cast<std::size_t>(t) * frame_bytes);

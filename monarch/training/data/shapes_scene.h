@@ -58,6 +58,10 @@ Rgb background_rgb(ShapesBackground background);
 // Pixels [frames, height, width, 3], anti-aliased.
 std::vector<std::uint8_t> render_scene(const ShapesScene& scene, int width, int height, int frames);
 
+// Of those, `count` frames from `first` on: [count, height, width, 3].
+std::vector<std::uint8_t> render_frames(const ShapesScene& scene, int width, int height, int frames,
+                                        int first, int count);
+
 // What covers the centre of each cell of 8 x 8 pixels, those that a latent stands for: 1 + its
 // ShapeKind, 0 for the background; [height / 8, width / 8]. `progress` is 0 in the first frame and
 // 1 in the last.
