@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "monarch/attention/cpu/isa.h"
 #include "monarch/base/error.h"
 
 namespace monarch::apps {
@@ -38,6 +39,12 @@ at::Device device_of(const std::string& name, std::int64_t index) {
   MONARCH_CHECK_CODE(missing.empty(), kUnsupported, "[device] --device ", name,
                      ": no CUDA device: ", missing);
   return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
+}
+
+bool multiplies_bfloat16(const at::Device& device) {
+  using attention::cpu::Isa;
+  return !device.is_cpu() ||
+         attention::cpu::available_isas(DType::kBF16).back() >= Isa::kAvx512Bf16;
 }
 
 at::ScalarType scalar_type_of(const std::string& name, const at::Device& device) {

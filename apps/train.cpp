@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/device.h"
 #include "apps/train_recipe.h"
 #include "monarch/base/error.h"
 #include "monarch/base/log.h"
@@ -39,6 +40,10 @@ void parse_size(const std::string& size, training::ShapesStageOptions& options) 
 void run_stage(const std::string& stage, training::ShapesStageOptions options,
                const std::string& model) {
   options.stop = [] { return interrupted(); };
+  if (options.mixed_precision && !multiplies_bfloat16(at::kCPU)) {
+    std::cout << kFloat32Instead;
+    options.mixed_precision = false;
+  }
   if (stage == "tokenizer") return training::train_tokenizer_stage(options);
   if (stage == "export") {
     training::export_shapes_model(options, model);

@@ -18,11 +18,22 @@
 namespace monarch::apps {
 namespace {
 
+// Whether bfloat16 is worth its rounding on every process's device.
+bool all_multiply_bfloat16(const at::Device& device, parallel::Communicator& group) {
+  if (!device.is_cpu()) return true;
+  const at::Tensor count = at::full({1}, multiplies_bfloat16(device) ? 1.0 : 0.0);
+  group.all_reduce(count);
+  return count.item<double>() == static_cast<double>(group.size());
+}
+
 void run(const TrainRecipeArguments& a, const parallel::Launch& launch,
          parallel::Communicator& group) {
   const at::AutoGradMode gradients(true);
   training::TrainConfig config =
       training::load_train_config(a.config, shipped_path("configs/default_config.yaml"));
+  const at::Device device = device_of(a.device, launch.local_rank);
+  const bool wanted_bfloat16 = config.mixed_precision;
+  config.mixed_precision = wanted_bfloat16 && all_multiply_bfloat16(device, group);
   const training::ProcessTeam team(
       group, {.sharding = config.sharding,
               .local_size = launch.local_size,
@@ -34,10 +45,11 @@ void run(const TrainRecipeArguments& a, const parallel::Launch& launch,
   const std::string logdir = a.logdir.empty() ? "logs/" + config.name : a.logdir;
   if (leads)
     std::cout << "configuration " << config.name << ":\n" << config.resolved.dump(2) << std::endl;
+  if (leads && wanted_bfloat16 && !config.mixed_precision) std::cout << kFloat32Instead;
   if (leads && !a.disable_wandb)
     std::cout << "Weights & Biases is not used; metrics go to " << logdir << "\n" << std::flush;
 
-  training::TrainSetup setup(config, device_of(a.device, launch.local_rank), team);
+  training::TrainSetup setup(config, device, team);
   const auto batches = setup.open_data();
   training::RunFolder folder(logdir);
   std::optional<training::Validation> validation;

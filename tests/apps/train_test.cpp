@@ -95,6 +95,18 @@ TEST_F(Train, TeacherAndCriticHaveAnAttentionOfTheirOwn) {
   EXPECT_NE(monarch.second, dense.second);
 }
 
+// LibTorch's are many times slower than float32 where the CPU has none.
+TEST_F(Train, MixedPrecisionComputesInFloat32WithoutProductsOfBfloat16) {
+  std::string config = content(fs::path(folder_ / "dmd.yaml"));
+  const std::string off = "mixed_precision: false";
+  config.replace(config.find(off), off.size(), "mixed_precision: true");
+  std::ofstream(folder_ / "dmd.yaml") << config;
+  const RunResult run = run_monarch(arguments("run", "", 1));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  const bool told = run.output.find("computing in float32") != std::string::npos;
+  EXPECT_EQ(told, content("/proc/cpuinfo").find(" avx512_bf16") == std::string::npos);
+}
+
 TEST_F(Train, ItsCheckpointGenerates) {
   ASSERT_EQ(run_monarch(arguments("run", "", 1)).exit_code, 0);
   const RunResult made = run_monarch(
