@@ -150,8 +150,9 @@ void add_train(CLI::App& app) {
                    "vae: noise that the decoder learns to bear; less gives sharper outlines")
       ->capture_default_str();
   command
-      ->add_option("--kind-weight", a->options.kind_weight,
-                   "vae: how much the latents have to say what kind of shape they show; 0: nothing")
+      ->add_option(
+          "--kind-weight", a->options.kind_weight,
+          "vae, dit: how much latents have to say what kind of shape they show; 0: nothing")
       ->capture_default_str();
   command
       ->add_option("--kind-noise", a->options.kind_noise,

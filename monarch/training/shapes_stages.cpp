@@ -56,6 +56,18 @@ models::TensorMap trained(const ShapesStageOptions& options, const std::string& 
   return stage == "vae" ? without_probe(std::move(average)) : average;
 }
 
+// The probe that the VAE in the working folder was trained with, for latents as a denoiser has
+// them.
+KindProbe trained_probe(const ShapesStageOptions& options, const models::VaeConfig& vae) {
+  const fs::path state = options.out / "vae.state.safetensors";
+  KindProbe probe;
+  if (fs::exists(state)) probe = find_probe(take_prefix(load_tensors(state).tensors, "ema."));
+  MONARCH_CHECK(bool(probe), "[monarch_training] kind_weight ", options.kind_weight,
+                " needs a probe, and there is none in ", state.string(),
+                "; train --stage vae with --kind-weight and the same --out, or leave it at 0");
+  return probe.of_normalised(vae.latent_mean, vae.latent_std);
+}
+
 // What --init names: `part` of a stage's state, or a stage of a model folder. Empty without --init.
 models::TensorMap initial(const ShapesStageOptions& options, const std::string& stage,
                           const std::string& part) {
@@ -219,7 +231,9 @@ TrainingResult train_dit_stage(const ShapesStageOptions& options) {
                                   .clip_steps = options.clip_steps,
                                   .image_every = options.image_every,
                                   .shift = options.shift,
+                                  .kind_weight = options.kind_weight,
                                   .seed = options.seed};
+  if (options.kind_weight > 0) recipe_options.probe = trained_probe(options, vae_config);
   recipe_options.model.monarch.enable = options.monarch;
   ShapesDitRecipe recipe(recipe_options, *videos, *images, tokenizer, text,
                          initial(options, "dit", "param."));

@@ -30,7 +30,7 @@ struct ShapesStageOptions {
 
   bool decoder_only = false;       // vae: train the decoder of `init` and leave the encoder
   double latent_noise = 0.2;       // vae: deviation of the noise that the decoder learns to bear
-  double kind_weight = 0;          // vae: of a probe that reads kinds of shapes off the latents
+  double kind_weight = 0;          // vae, dit: of a probe that reads kinds of shapes off latents
   double kind_noise = 1;           // vae: deviation of the noise that the probe has to bear
   int crop = 32;                   // vae: pixels of a square clip
   int64_t statistics_videos = 24;  // vae: from which the latents' mean and deviation are measured

@@ -70,6 +70,9 @@ void check_stage(const std::string& stage, const ShapesStageOptions& options) {
                 " frames; 1 + 4n (21, say) were expected");
   MONARCH_CHECK(options.image_every >= 0, "[train] one step of ", options.image_every,
                 " on images; 0 (none) or more was expected");
+  MONARCH_CHECK(options.kind_weight >= 0 && options.kind_noise >= 0, "[train] kind_weight ",
+                options.kind_weight, " and kind_noise ", options.kind_noise,
+                "; 0 or more was expected of both");
 }
 
 }  // namespace monarch::training

@@ -104,6 +104,47 @@ TEST_F(ShapesRecipes, DenoiserLossIsAFunctionOfTheStepAndReachesEveryParameter) 
   }
   recipe.loss(leaves, 1, 0, 2).backward();
   for (const auto& [name, leaf] : leaves) EXPECT_TRUE(leaf.grad().defined()) << name;
+
+  models::TensorMap vae;
+  add_probe(vae, 16, at::detail::createCPUGenerator(1));
+  options.image_every = 3;
+  options.kind_weight = 2;
+  options.probe = find_probe(vae);
+  EXPECT_GT(ShapesDitRecipe(options, videos, images, tokenizer, text)
+                .loss(recipe.parameters(), 0, 0, 2)
+                .item<double>(),
+            loss);
+}
+
+TEST(KindProbe, ComparesKindsWhereShapesAre) {
+  models::TensorMap vae;
+  EXPECT_FALSE(find_probe(vae));
+  add_probe(vae, 5, at::detail::createCPUGenerator(1));
+  EXPECT_TRUE(without_probe(vae).empty());
+  vae["kind_probe.weight"] = 6 * at::eye(5).view({5, 5, 1, 1, 1});  // channel k speaks for class k
+  const KindProbe probe = find_probe(vae);
+  const auto cells = [](std::vector<int64_t> classes) {
+    const auto count = static_cast<int64_t>(classes.size());
+    return at::one_hot(at::tensor(classes), 5).to(at::kFloat).t().reshape({1, 5, 1, 1, count});
+  };
+  const at::Tensor level = at::ones({1}), clean = cells({0, 0, 2, 3});
+  const auto divergence = [&](const at::Tensor& denoised) {
+    return kind_divergence(probe, denoised, clean, level).item<double>();
+  };
+  EXPECT_NEAR(divergence(clean), 0, 1e-6);
+  EXPECT_NEAR(divergence(cells({1, 2, 2, 3})), 0, 0.1);  // a wrong background costs next to nothing
+  EXPECT_GT(divergence(cells({0, 0, 2, 2})), 1);
+  EXPECT_GT(divergence(cells({0, 0, 0, 3})), 0.3);
+  EXPECT_EQ(kind_divergence(probe, cells({0, 0, 3, 2}), clean, 0 * level).item<double>(), 0);
+
+  const std::vector<double> mean{1, -2, 3, 0, 5}, deviation{1, 2, 0.5, 4, 1};
+  const at::Tensor shift = at::tensor(mean).div(at::tensor(deviation)).view({1, 5, 1, 1, 1});
+  EXPECT_LT((probe.of_normalised(mean, deviation).logits(clean - shift.to(at::kFloat)) -
+             probe.logits(clean))
+                .abs()
+                .max()
+                .item<double>(),
+            1e-5);
 }
 
 TEST_F(ShapesRecipes, StagesSayWhichStageIsMissing) {
@@ -158,6 +199,16 @@ TEST_F(ShapesRecipes, AFewStepsOfEveryStageMakeAModelFolder) {
   EXPECT_EQ(train_dit_stage(options).step, 2);
   export_shapes_model(options, folder_ / "other");
   EXPECT_TRUE(std::filesystem::exists(folder_ / "other" / "Wan2.1_VAE.safetensors"));
+
+  options.kind_weight = 0.1;
+  EXPECT_EQ(message_of([&] { train_dit_stage(options); }),
+            "[monarch_training] kind_weight 0.1 needs a probe, and there is none in " +
+                (folder_ / "again" / "vae.state.safetensors").string() +
+                "; train --stage vae with --kind-weight and the same --out, or leave it at 0");
+  options.out = folder_ / "probed";
+  train_vae_stage(options);
+  options.init.clear();
+  EXPECT_EQ(train_dit_stage(options).step, 2);
 }
 
 }  // namespace

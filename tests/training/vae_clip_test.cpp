@@ -105,6 +105,10 @@ TEST(VaeRecipe, AProbeTeachesTheEncoderAndStaysOutOfTheModel) {
   EXPECT_GT(recipe.parameters().size(), plain.parameters().size());
   EXPECT_EQ(without_probe(recipe.parameters()).size(), plain.parameters().size());
   EXPECT_EQ(VaeRecipe(options, recipe.parameters()).parameters().size(), plain.parameters().size());
+  VaeRecipeOptions decoder = options;
+  decoder.decoder_only = true;  // keeps it, as it keeps the encoder
+  EXPECT_EQ(VaeRecipe(decoder, recipe.parameters()).parameters().size(),
+            recipe.parameters().size());
 
   TensorMap leaves;
   for (const auto& [name, parameter] : recipe.parameters())

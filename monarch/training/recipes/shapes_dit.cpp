@@ -82,9 +82,12 @@ at::Tensor ShapesDitRecipe::loss(const models::TensorMap& parameters, int64_t st
   const at::Tensor sigma = at::tensor(sigmas);
   const at::Tensor level = sigma.view({-1, 1, 1, 1, 1});
   const models::WanDit dit(options_.model, parameters);
-  const at::Tensor flow =
-      dit.forward({.x = at::lerp(x0, noise, level), .t = sigma * 1000, .context = context});
-  return at::mse_loss(flow, noise - x0);
+  const at::Tensor noisy = at::lerp(x0, noise, level);
+  const at::Tensor flow = dit.forward({.x = noisy, .t = sigma * 1000, .context = context});
+  const at::Tensor loss = at::mse_loss(flow, noise - x0);
+  if (options_.kind_weight == 0) return loss;
+  return loss + options_.kind_weight *
+                    kind_divergence(options_.probe, noisy - level * flow, x0, 1 - sigma);
 }
 
 }  // namespace monarch::training

@@ -8,12 +8,17 @@
 // many latent frames in each batch; one step of `image_every` stays with images. What a thing looks
 // like is learned from them at a fraction of the cost; what it looks like in motion is not, as all
 // latent frames but the first hold four frames each.
+//
+// With kind_weight, the VAE's probe of kinds compares what was denoised, x_t - sigma flow, with x0,
+// and their divergence joins the loss, weighted by 1 - sigma: which kind of shape a caption names
+// is little in mean squares, and without it learned last.
 #pragma once
 
 #include "monarch/models/wan/dit.h"
 #include "monarch/models/wan/tokenizer.h"
 #include "monarch/models/wan/umt5.h"
 #include "monarch/training/data/latent_pool.h"
+#include "monarch/training/recipes/kind_probe.h"
 #include "monarch/training/trainer.h"
 
 namespace monarch::training {
@@ -26,6 +31,8 @@ struct ShapesDitOptions {
   int64_t image_every = 3;  // steps of which one is on images, after the first; 0: none
   double shift = 4.0;
   double caption_dropout = 0.1;
+  double kind_weight = 0;  // of the divergence of kinds; 0: none
+  KindProbe probe = {};    // for normalised latents; needed with kind_weight
   std::uint64_t seed = 1;
 };
 

@@ -8,15 +8,8 @@
 namespace monarch::training {
 namespace {
 
-const std::string kProbeWeight = "kind_probe.weight";  // [1 + kinds, z, 1, 1, 1]
-const std::string kProbeBias = "kind_probe.bias";
 // No channel is divided by less than the root mean square over all of them divided by this.
 constexpr double kScaleFloor = 3;
-
-// Of every cell: [B, 1 + kinds, f, h, w].
-at::Tensor probe_kinds(const models::TensorMap& parameters, const at::Tensor& latents) {
-  return at::conv3d(latents, parameters.at(kProbeWeight), parameters.at(kProbeBias));
-}
 
 // Each channel's deviation over a batch, with measure_latents' floor: [1, z, 1, 1, 1]. A denoiser
 // sees latents divided by it.
@@ -45,14 +38,11 @@ VaeRecipe::VaeRecipe(VaeRecipeOptions options, models::TensorMap initial)
     parameters_ =
         init_vae(options_.vae, at::detail::createCPUGenerator(mix_seed(options_.seed, 2)));
   }
-  if (!has_probe()) {
+  if (options_.kind_weight == 0 && !options_.decoder_only) {
     parameters_ = without_probe(std::move(parameters_));
-  } else if (!parameters_.contains(kProbeWeight)) {
-    const int64_t classes = 1 + evaluation::kNumKinds;
-    parameters_[kProbeWeight] =
-        0.1 * at::randn({classes, options_.vae.z_dim, 1, 1, 1},
-                        at::detail::createCPUGenerator(mix_seed(options_.seed, 3)), at::kFloat);
-    parameters_[kProbeBias] = at::zeros({classes});
+  } else if (has_probe() && !find_probe(parameters_)) {
+    add_probe(parameters_, options_.vae.z_dim,
+              at::detail::createCPUGenerator(mix_seed(options_.seed, 3)));
   }
 }
 
@@ -82,7 +72,8 @@ at::Tensor VaeRecipe::loss(const models::TensorMap& parameters, int64_t step, in
   at::Tensor loss = (decoded - video).abs().mean() + options_.latent_l2 * mean.square().mean();
   if (has_probe()) {
     const at::Tensor noisy = mean / channel_scale(mean) + options_.kind_noise * noise();
-    loss = loss + options_.kind_weight * kind_loss(probe_kinds(parameters, noisy), at::stack(maps));
+    loss = loss +
+           options_.kind_weight * kind_loss(find_probe(parameters).logits(noisy), at::stack(maps));
   }
   return loss;
 }
@@ -101,18 +92,12 @@ double VaeRecipe::kind_accuracy(const models::TensorMap& parameters, int64_t vid
   }
   const at::Tensor mean = at::cat(means);
   const at::Tensor kinds = at::stack(maps);
-  const at::Tensor seen =
-      probe_kinds(parameters, mean / channel_scale(mean) +
-                                  options_.kind_noise * at::randn(mean.sizes(), generator))
-          .argmax(1);
+  const at::Tensor seen = find_probe(parameters)
+                              .logits(mean / channel_scale(mean) +
+                                      options_.kind_noise * at::randn(mean.sizes(), generator))
+                              .argmax(1);
   const at::Tensor shape = kinds > 0;
   return ((seen == kinds) & shape).sum().item<double>() / std::max(shape.sum().item<double>(), 1.0);
-}
-
-models::TensorMap without_probe(models::TensorMap parameters) {
-  parameters.erase(kProbeWeight);
-  parameters.erase(kProbeBias);
-  return parameters;
 }
 
 LatentStatistics measure_latents(const VaeClipConfig& config, const models::TensorMap& parameters,

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "monarch/training/data/shapes_dataset.h"
+#include "monarch/training/recipes/kind_probe.h"
 #include "monarch/training/recipes/vae_clip.h"
 #include "monarch/training/trainer.h"
 
@@ -50,9 +51,6 @@ class VaeRecipe : public Recipe {
   ShapesDataset data_;
   models::TensorMap parameters_;
 };
-
-// The VAE without its probe.
-models::TensorMap without_probe(models::TensorMap parameters);
 
 // Per-channel mean and deviation of the latents of `count` videos: what vae_config.json holds.
 // Channels that carry little are divided by the floor instead of their own deviation, so that they
