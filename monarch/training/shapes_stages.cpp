@@ -83,7 +83,7 @@ std::string generate_yaml(const ShapesStageOptions& options) {
       "# What `monarch generate` does with this model unless told otherwise.\n",
       "width: ", options.width, "\nheight: ", options.height, "\nnum_frames: ", options.frames,
       "\nfps: 12\n", "negative_prompt: ''        # one caption of ten was empty in training\n",
-      "guidance_scale: 4.0\nsample_solver: unipc\nsampling_steps: 20\nsample_shift: 4.0\n",
+      "guidance_scale: 3.0\nsample_solver: unipc\nsampling_steps: 20\nsample_shift: 4.0\n",
       "monarch_args: {enable: true, num_iters: 1, f_tied: 1, h_reduce: 1, w_reduce: 1}");
 }
 
