@@ -227,7 +227,7 @@ void add_evaluate(CLI::App& app) {
       "  monarch evaluate shapes --captions 64 --json\n"
       "  monarch evaluate shapes --suite configs/shapes/results.yaml --captions 256 --seeds 3 "
       "--output results.json\n"
-      "  monarch evaluate shapes --model models/shapes_live --stream 2000 --captions 8 --each");
+      "  monarch evaluate shapes --model models/shapes_stream --stream 2000 --captions 8 --each");
   command->callback([a] {
     a->model = shipped_path(a->model);
     run_evaluate(*a);

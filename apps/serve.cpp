@@ -32,7 +32,7 @@ struct ServeArguments {
 void add_flags(CLI::App& command, ServeArguments& a) {
   GenerateArguments& g = a.generate;
   command.add_option("--model", g.model,
-                     "a folder of Wan or of diffusers (default: models/shapes)");
+                     "a folder of Wan or of diffusers (default: models/shapes_stream)");
   command.add_option("--config", g.config, "YAML settings; the originals' keys are understood");
   command.add_option("--checkpoint", g.checkpoint,
                      "a trained generator in the place of the folder's");

@@ -5,7 +5,8 @@
 
 namespace monarch::apps {
 
-inline const std::string kShapesModel = "models/shapes";
+inline const std::string kShapesModel = "models/shapes";         // bidirectional, many steps
+inline const std::string kStreamModel = "models/shapes_stream";  // causal, few steps
 
 // `path` where it exists; else the same path in the repository that this program lies in, so that
 // commands find the shapes model from any folder; else `path`.

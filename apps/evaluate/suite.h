@@ -2,13 +2,13 @@
 // with.
 //
 //   baseline: teacher
-//   settings: {width: 192, height: 128, num_frames: 21}     # for all entries
+//   settings: {width: 256, height: 144, num_frames: 21}     # for all entries
 //   entries:
 //     - {name: teacher, model: models/shapes, settings: {monarch_args: {enable: false}}}
 //     - name: student
 //       about: four steps, causal
 //       config: configs/shapes/self_forcing_dmd.yaml
-//       checkpoint: logs/self_forcing_dmd/checkpoint_model_002000
+//       checkpoint: logs/self_forcing_dmd/checkpoint_model_000500
 //       use_ema: true
 //       against: teacher                                    # instead of the baseline
 #pragma once

@@ -159,7 +159,7 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
   heading("What to make");
 
   command.add_option("--model", a.model,
-                     "a folder of Wan or of diffusers (default: models/shapes)");
+                     "a folder of Wan or of diffusers (default: models/shapes_stream)");
   command.add_option("--checkpoint,--checkpoint_path", a.checkpoint,
                      "a trained generator (.pt, .safetensors) in the place of the folder's");
   command.add_flag("--use-ema,--use_ema", a.use_ema, "take its averaged weights");
@@ -221,7 +221,7 @@ void add_generate_flags(CLI::App& command, GenerateArguments& a) {
 
 std::string resolve_model(const GenerateArguments& a) {
   if (!a.model.empty()) return a.model;
-  if (a.config.empty()) return shipped_path(kShapesModel);
+  if (a.config.empty()) return shipped_path(kStreamModel);
   const Json config = io::read_yaml(a.config);
   std::string name = "Wan2.1-T2V-1.3B";
   if (config.contains("model_kwargs") && config["model_kwargs"].contains("model_name")) {
@@ -240,7 +240,8 @@ pipelines::GenerationOptions resolve_options(const GenerateArguments& a) {
   if (!a.steps.has_value()) return options;
   MONARCH_CHECK(options.denoising_step_list.empty(),
                 "[generate] --steps has no meaning for a few-step model; its steps are ",
-                shape_string(options.denoising_step_list), " (denoising_step_list)");
+                shape_string(options.denoising_step_list),
+                " (denoising_step_list); a model of many steps is ", kShapesModel);
   return options;
 }
 

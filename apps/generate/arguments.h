@@ -58,7 +58,7 @@ void check_prompts(const GenerateArguments& arguments);
 pipelines::GenerationOptions resolve_options(const GenerateArguments& arguments);
 
 // The model folder: --model, or for a configuration of the originals wan_models/<model_name>, or
-// models/shapes.
+// models/shapes_stream.
 std::string resolve_model(const GenerateArguments& arguments);
 
 struct PromptItem {

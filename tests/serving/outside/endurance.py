@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A stream that runs for long: time and memory of its chunks, from its viewer's side.
 
-    endurance.py MONARCH [--config tests/serving/outside/stream.yaml] [--model DIR] [--latent-frames 2000] [--strict]
+    endurance.py MONARCH [--model DIR] [--latent-frames 2000] [--strict]
 
 Prints medians; with --strict ends with 1 unless the last 100 chunks take as long as chunks 50 to 150 (5 %) in as much
 memory (2 %). Times need a quiet machine, so that is no test of the suite.
@@ -22,7 +22,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("monarch")
     parser.add_argument("--config")
-    parser.add_argument("--model", default="models/shapes")
+    parser.add_argument("--model", default="models/shapes_stream")
     parser.add_argument("--attention", default="monarchrt")
     parser.add_argument("--latent-frames", type=int, default=2000)
     parser.add_argument("--save", help="the video")
