@@ -48,6 +48,7 @@ function onHello(message) {
   }
   hello = message;
   $('model').textContent = `${hello.model}, ${hello.width} × ${hello.height}`;
+  document.documentElement.style.setProperty('--picture', `${hello.width} / ${hello.height}`);
   $('attention').replaceChildren(...hello.attentions.map((name) => new Option(name, name)));
   $('steps').max = hello.max_steps;
   $('steps').value = hello.default_steps;
