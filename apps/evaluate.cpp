@@ -16,6 +16,7 @@
 #include "apps/progress.h"
 #include "apps/shapes_captions.h"
 #include "apps/shipped.h"
+#include "apps/solver_flags.h"
 #include "monarch/base/error.h"
 #include "monarch/evaluation/shapes_analyser.h"
 #include "monarch/pipelines/default_options.h"
@@ -104,6 +105,9 @@ void report(const EvaluateArguments& a, const std::string& videos,
 
 pipelines::GenerationOptions model_options(const EvaluateArguments& a) {
   pipelines::GenerationOptions options = pipelines::default_options(a.model);
+  check_solver_flags(
+      "evaluate", options,
+      {{"--steps", a.steps.has_value()}, {"--guidance", a.guidance.value_or(1) != 1}});
   if (a.steps) options.sampling_steps = *a.steps;
   if (a.guidance) options.guidance_scale = *a.guidance;
   return options;

@@ -6,10 +6,12 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "apps/command.h"
 #include "apps/compare/suggestion.h"
 #include "apps/progress.h"
+#include "apps/solver_flags.h"
 #include "monarch/base/error.h"
 #include "monarch/evaluation/map_picture.h"
 #include "monarch/evaluation/synthetic_attention.h"
@@ -109,8 +111,15 @@ void ComparisonRun::run() {
 
 void ComparisonRun::measure() {
   if (!a_.qkv.empty()) return user_file();
+  std::optional<ComparedModel> opened;  // first: what is wrong with it is said before the work
+  if (wants("model")) {
+    opened.emplace(a_.model, a_.config);
+    check_solver_flags("compare", opened->options(), {{"--steps", a_.steps.has_value()}});
+    if (a_.steps) opened->options().sampling_steps = *a_.steps;
+    opened->options().validate();
+  }
   if (wants("synthetic")) synthetic();
-  if (wants("model")) model();
+  if (opened) model(*opened);
 }
 
 void ComparisonRun::write() const {
@@ -135,10 +144,7 @@ void ComparisonRun::user_file() {
   add_source(fs::path(a_.qkv).filename().string(), evaluation::heads_of(q, k, v, grid));
 }
 
-void ComparisonRun::model() {
-  ComparedModel model(a_.model, a_.config);
-  if (a_.steps) model.options().sampling_steps = *a_.steps;
-  model.options().validate();
+void ComparisonRun::model(ComparedModel& model) {
   VideoJudge judge(model, prompts(model.options()), a_.seed);
   const std::string& prompt = judge.prompts().front().text;
   std::vector<double> timesteps;

@@ -44,7 +44,7 @@ class ComparisonRun {
   void measure();
   void synthetic();
   void user_file();
-  void model();
+  void model(ComparedModel& model);
   std::vector<ComparedPrompt> prompts(const pipelines::GenerationOptions& options) const;
   void add_source(const std::string& name, const std::vector<evaluation::AttentionHead>& heads);
   void add_claims(const evaluation::SourceResult& result);

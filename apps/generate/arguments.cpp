@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "apps/shipped.h"
+#include "apps/solver_flags.h"
 #include "monarch/base/error.h"
 #include "monarch/io/prompts.h"
 #include "monarch/io/yaml.h"
@@ -237,11 +238,11 @@ pipelines::GenerationOptions resolve_options(const GenerateArguments& a) {
   apply_attention(a, options);
   // The single latent frame of an image is a chunk of its own.
   if (!a.image.empty()) options.independent_first_frame = true;
-  if (!a.steps.has_value()) return options;
-  MONARCH_CHECK(options.denoising_step_list.empty(),
-                "[generate] --steps has no meaning for a few-step model; its steps are ",
-                shape_string(options.denoising_step_list),
-                " (denoising_step_list); a model of many steps is ", kShapesModel);
+  check_solver_flags("generate", options,
+                     {{"--steps", a.steps.has_value()},
+                      {"--guidance", a.guidance.value_or(1) != 1},
+                      {"--negative-prompt", a.has_negative_prompt},
+                      {"--solver", !a.solver.empty()}});
   return options;
 }
 

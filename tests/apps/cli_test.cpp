@@ -112,6 +112,21 @@ TEST(Cli, FindsTheShapesModelFromAnyFolder) {
   EXPECT_EQ(run.exit_code, 0) << run.output;
 }
 
+TEST(Cli, FewStepModelsTakeNoFlagsOfSolvers) {
+  for (const char* flag : {"--steps 8", "--guidance 5", "--negative-prompt x", "--solver euler"}) {
+    const RunResult run = run_monarch(std::string("generate --prompt x --dry-run ") + flag);
+    EXPECT_EQ(run.exit_code, 2) << run.output;
+    EXPECT_NE(run.output.find("has no meaning for a few-step model"), std::string::npos)
+        << run.output;
+    EXPECT_EQ(
+        run_monarch(std::string("generate --model models/shapes --prompt x --dry-run ") + flag)
+            .exit_code,
+        0)
+        << flag;
+  }
+  EXPECT_EQ(run_monarch("generate --prompt x --dry-run --guidance 1").exit_code, 0);
+}
+
 TEST(Cli, EveryCommandHasHelpWithAnExample) {
   for (const char* command : {"generate", "parity", "inspect", "convert", "verify", "init", "bench",
                               "train", "evaluate"}) {

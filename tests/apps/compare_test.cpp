@@ -167,14 +167,15 @@ TEST(Compare, BadInputGivesOneClearError) {
   EXPECT_NE(unwritable.output.find("none"), std::string::npos) << unwritable.output;
 }
 
-TEST(Compare, CausalModelsAreRefused) {
+TEST(Compare, CausalModelsAreRefusedBeforeTheWork) {
   const TemporaryFolder folder;
   const RunResult run =
-      run_monarch("compare --on model --output " + quoted(folder / "r.html") + " --model " +
+      run_monarch("compare --output " + quoted(folder / "r.html") + " --model " +
                   quoted(tiny_model()) + " --config configs/self_forcing_monarch_dmd.yaml");
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_NE(run.output.find("give a bidirectional model (causal: false)"), std::string::npos)
       << run.output;
+  EXPECT_EQ(std::count(run.output.begin(), run.output.end(), '\n'), 1) << run.output;
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A stream that runs for long: time and memory of its chunks, from its viewer's side.
 
-    endurance.py MONARCH [--model DIR] [--latent-frames 2000] [--strict]
+    endurance.py MONARCH [--model DIR] [--attention NAME] [--latent-frames 2000] [--save FILE] [--strict]
 
 Prints medians; with --strict ends with 1 unless the last 100 chunks take as long as chunks 50 to 150 (5 %) in as much
 memory (2 %). Times need a quiet machine, so that is no test of the suite.
@@ -21,7 +21,6 @@ from websocket import WebSocket
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("monarch")
-    parser.add_argument("--config")
     parser.add_argument("--model", default="models/shapes_stream")
     parser.add_argument("--attention", default="monarchrt")
     parser.add_argument("--latent-frames", type=int, default=2000)
@@ -29,8 +28,8 @@ def main():
     parser.add_argument("--strict", action="store_true")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as videos, \
-            Server([a.monarch, "serve", "--model", a.model, "--attention", a.attention, "--port", "0", "--videos", videos,
-                    *(["--config", a.config] if a.config else [])], signal.SIGINT) as server:
+            Server([a.monarch, "serve", "--model", a.model, "--attention", a.attention, "--port", "0", "--videos", videos],
+                   signal.SIGINT) as server:
         server.wait_until_ready()
         live = WebSocket(f"ws://{server.address}/v1/live")
         hello = json.loads(live.receive())
