@@ -10,4 +10,10 @@ namespace monarch {
 // main(); does nothing where the C library is not glibc.
 void keep_freed_memory();
 
+// Returns the pages of which nothing is in use to the system, once, wherever in the heap they lie.
+// For programs that run for long with keep_freed_memory(), now and then and after a large part of
+// their work ended; takes some milliseconds and costs page faults where the memory is used again.
+// From any thread; does nothing where the C library is not glibc.
+void return_freed_memory();
+
 }  // namespace monarch

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "monarch/base/heap.h"
 #include "monarch/serving/http_error.h"
 #include "monarch/serving/memory.h"
 
@@ -39,6 +40,10 @@ LiveViewer::LiveViewer(LiveShared& shared, std::shared_ptr<Channel> channel, Liv
 LiveViewer::~LiveViewer() {
   if (delivery_.valid()) delivery_.wait();
   --shared_.viewers;
+  stream_.reset();
+  mp4_.reset();
+  jpeg_.reset();
+  return_freed_memory();  // or it stays until another viewer comes to use it
 }
 
 void LiveViewer::closed() {

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <fstream>
 
+#include "monarch/base/heap.h"
 #include "monarch/base/log.h"
 #include "monarch/serving/byte_range.h"
 #include "monarch/serving/http_error.h"
@@ -39,6 +40,10 @@ class WarmUp final : public Task {
   std::atomic<bool>& warming_;
 };
 
+// The heap comes to lie in pieces; after so many chunks of all viewers what is free is returned, or
+// a stream of hours takes more and more.
+constexpr std::uint64_t kChunksPerReturn = 64;
+
 [[noreturn]] void not_found() { throw HttpError(404, "there is nothing at this address"); }
 
 }  // namespace
@@ -56,6 +61,7 @@ Service::Service(Engine& engine, Limits limits, std::filesystem::path video_fold
     if (report.chunk_index == 0) {
       metrics_.observe("monarch_live_first_frame_seconds", report.first_frame_seconds);
     }
+    if (++num_chunks_ % kChunksPerReturn == 0) return_freed_memory();
   };
   scheduler_.add(store_);
 }

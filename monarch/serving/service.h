@@ -50,6 +50,7 @@ class Service final : public Endpoint {
   Metrics metrics_;
   Scheduler scheduler_;
   std::atomic<bool> warming_ = false;
+  std::atomic<std::uint64_t> num_chunks_ = 0;  // of all viewers
   LiveShared live_;
   std::shared_ptr<VideoStore> store_;
 };
