@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """A stream that runs for long: time and memory of its chunks, from its viewer's side.
 
-    endurance.py MONARCH [--model DIR] [--attention NAME] [--latent-frames 2000] [--save FILE] [--strict]
+    endurance.py MONARCH [--model DIR] [--attention NAME] [--latent-frames 2000] [--save FILE] [--beside] [--strict]
 
-Prints medians; with --strict ends with 1 unless the last 100 chunks take as long as chunks 50 to 150 (5 %) in as much
-memory (2 %). Times need a quiet machine, so that is no test of the suite.
+Prints medians. A machine's own speed wanders by more than 5 % within minutes; --beside takes that out: when the stream
+is done, a second one begins at the same server, and chunks 50 to 150 of the new one are compared with those that the old
+one makes in the same minutes, turn by turn. With --strict it ends with 1 unless the last 100 chunks (with --beside: the old
+stream's) take as long as chunks 50 to 150 (5 %) in as much memory (2 %). Times need a quiet machine, so that is no test of
+the suite.
 """
 import argparse
 import json
@@ -12,10 +15,67 @@ import signal
 import statistics
 import sys
 import tempfile
+import threading
 import time
 
 from server import Server
 from websocket import WebSocket
+
+MADE = ("denoise_seconds", "decode_seconds", "encode_seconds")
+
+
+class Viewer:
+    """Starts a stream and watches it; what it is told of each chunk is in `chunks`, when it was told in `times`."""
+
+    def __init__(self, server: Server, video=None):
+        self.live = WebSocket(f"ws://{server.address}/v1/live")
+        self.hello = json.loads(self.live.receive())
+        self.video = video
+        self.chunks, self.times, self.first_video, self.frames = [], [], None, 0
+        self.began = time.perf_counter()
+        self.live.send(json.dumps({"type": "start", "prompt": "a red circle moving right", "seed": 1}))
+
+    def watch_until(self, enough):
+        while not enough():
+            message = self.live.receive()
+            if isinstance(message, bytes):
+                self.first_video = self.first_video or time.perf_counter() - self.began
+                if self.video:
+                    self.video.write(message)
+                continue
+            chunk = json.loads(message)
+            if chunk["type"] != "chunk" or chunk["first_frame"] != self.frames:
+                raise SystemExit(f"after frame {self.frames} the server said {message}")
+            self.frames += chunk["frames"]
+            self.chunks.append(chunk)
+            self.times.append(time.perf_counter() - self.began)
+
+
+def cost(chunks):
+    return [sum(chunk[part] for part in MADE) for chunk in chunks]
+
+
+def beside(server, old):
+    """Medians of the old stream's chunks and of chunks 50 to 150 of a new one, made in turns."""
+    new = Viewer(server)
+    done, since = threading.Event(), [None]
+
+    def watch_new():
+        try:
+            new.watch_until(lambda: len(new.chunks) >= 50)
+            since[0] = len(old.chunks)
+            new.watch_until(lambda: len(new.chunks) >= 150)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=watch_new)
+    thread.start()
+    old.watch_until(done.is_set)
+    thread.join()
+    new.live.close()
+    if since[0] is None or len(new.chunks) < 150:
+        raise SystemExit("the new stream ended early")
+    return cost(old.chunks[since[0]:]), cost(new.chunks[50:150])
 
 
 def main():
@@ -25,53 +85,40 @@ def main():
     parser.add_argument("--attention", default="monarchrt")
     parser.add_argument("--latent-frames", type=int, default=2000)
     parser.add_argument("--save", help="the video")
+    parser.add_argument("--beside", action="store_true", help="compare with a new stream, too")
     parser.add_argument("--strict", action="store_true")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as videos, \
             Server([a.monarch, "serve", "--model", a.model, "--attention", a.attention, "--port", "0", "--videos", videos],
                    signal.SIGINT) as server:
         server.wait_until_ready()
-        live = WebSocket(f"ws://{server.address}/v1/live")
-        hello = json.loads(live.receive())
-        chunks, times = [], []
-        began = time.perf_counter()
-        live.send(json.dumps({"type": "start", "prompt": "a red circle moving right", "seed": 1}))
-        first_video = None
-        video = open(a.save, "wb") if a.save else None
-        frames = 0
-        while (frames + 3) // 4 < a.latent_frames:
-            message = live.receive()
-            if isinstance(message, bytes):
-                first_video = first_video or time.perf_counter() - began
-                if video:
-                    video.write(message)
-                continue
-            chunk = json.loads(message)
-            assert chunk["type"] == "chunk" and chunk["first_frame"] == frames, chunk
-            frames += chunk["frames"]
-            chunks.append(chunk)
-            times.append(time.perf_counter() - began)
-        live.close()
-    cost = [c["denoise_seconds"] + c["decode_seconds"] + c["encode_seconds"] for c in chunks]
-    early, late = slice(50, 150), slice(max(0, len(chunks) - 100), len(chunks))
-    if len(chunks) <= 50:
-        early = slice(0, None)
-    early_time, late_time = statistics.median(cost[early]), statistics.median(cost[late])
+        viewer = Viewer(server, open(a.save, "wb") if a.save else None)
+        viewer.watch_until(lambda: (viewer.frames + 3) // 4 >= a.latent_frames)
+        chunks, times, frames = list(viewer.chunks), list(viewer.times), viewer.frames
+        old, new = beside(server, viewer) if a.beside else (None, None)
+        viewer.live.close()
+    took = cost(chunks)
+    early = slice(50, 150) if len(chunks) > 50 else slice(0, None)
+    late = slice(max(0, len(chunks) - 100), len(chunks))
+    early_time, late_time = statistics.median(took[early]), statistics.median(took[late])
     early_memory, late_memory = (statistics.median([c["memory_bytes"] for c in chunks[s]]) for s in (early, late))
     rate = (frames - chunks[0]["frames"]) / (times[-1] - times[0])
     result = {
-        "model": hello["model"], "size": f"{hello['width']}x{hello['height']}", "attention": a.attention,
-        "latent_frames": (frames + 3) // 4, "frames": frames, "chunks": len(chunks),
-        "first_frame_seconds": first_video, "frames_per_second_with_delivery": rate,
+        "model": viewer.hello["model"], "size": f"{viewer.hello['width']}x{viewer.hello['height']}",
+        "attention": a.attention, "latent_frames": (frames + 3) // 4, "frames": frames, "chunks": len(chunks),
+        "first_frame_seconds": viewer.first_video, "frames_per_second_with_delivery": rate,
+        **{part: statistics.median(c[part] for c in chunks) for part in MADE},
         "chunk_seconds_50_150": early_time, "chunk_seconds_last_100": late_time, "time_ratio": late_time / early_time,
-        "denoise": statistics.median(c["denoise_seconds"] for c in chunks),
-        "decode": statistics.median(c["decode_seconds"] for c in chunks),
-        "encode": statistics.median(c["encode_seconds"] for c in chunks),
-        "chunk_seconds_by_hundreds": [round(statistics.median(cost[i:i + 100]), 4) for i in range(0, len(cost), 100)],
+        "chunk_seconds_by_hundreds": [round(statistics.median(took[i:i + 100]), 4) for i in range(0, len(took), 100)],
         "memory_by_hundreds": [chunks[i]["memory_bytes"] >> 20 for i in range(0, len(chunks), 100)],
         "memory_50_150": early_memory, "memory_last_100": late_memory, "memory_ratio": late_memory / early_memory}
+    ratio = result["time_ratio"]
+    if a.beside:
+        ratio = statistics.median(old) / statistics.median(new)
+        result |= {"beside_old_seconds": statistics.median(old), "beside_new_seconds": statistics.median(new),
+                   "beside_chunks": [len(old), len(new)], "beside_time_ratio": ratio}
     print(json.dumps(result, indent=1))
-    steady = abs(result["time_ratio"] - 1) <= 0.05 and abs(result["memory_ratio"] - 1) <= 0.02
+    steady = abs(ratio - 1) <= 0.05 and abs(result["memory_ratio"] - 1) <= 0.02
     return 0 if steady or not a.strict else 1
 
 
