@@ -71,10 +71,10 @@ void write_png(const std::filesystem::path& path, std::int64_t width, std::int64
   rows.reserve((row_bytes + 1) * static_cast<std::size_t>(height));
   for (std::size_t row = 0; row < static_cast<std::size_t>(height); ++row) {
     rows += kFilterUp;
-    const std::uint8_t* here = rgb.data() + row * row_bytes;
-    for (std::size_t i = 0; i < row_bytes; ++i) {
-      const unsigned above = row == 0 ? 0U : here[i - row_bytes];
-      rows += static_cast<char>(here[i] - above);
+    const std::size_t begin = row * row_bytes;
+    for (std::size_t i = begin; i < begin + row_bytes; ++i) {
+      const unsigned above = row == 0 ? 0U : rgb[i - row_bytes];
+      rows += static_cast<char>(rgb[i] - above);
     }
   }
   write_file(path, png_file(width, height, kRgb, "", rows));

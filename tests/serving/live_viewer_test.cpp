@@ -249,6 +249,7 @@ TEST_P(AwaitedFrames, AreTheSameInTheSameOrder) {
     for (int i = 0; i < 4; ++i) all += channel->binary();
     viewer->closed();
     engine.poke();
+    scheduler.stop();  // it may be the last to hold the viewer, which needs what it shares
     return all;
   };
   FakeEngine there(false), awaited(true);
