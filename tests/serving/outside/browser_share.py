@@ -12,13 +12,11 @@ import argparse
 import json
 import os
 import pathlib
-import signal
 import statistics
 import sys
-import tempfile
 import time
 
-from server import Server
+from server import add_server_options, chunk_seconds, serving
 from browser import Browser, find_browser
 
 
@@ -43,18 +41,13 @@ def processor_seconds(process: int) -> float:
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("monarch")
-    parser.add_argument("--model", default="models/shapes_stream")
-    parser.add_argument("--attention", default="monarchrt")
+    add_server_options(parser)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--strict", action="store_true")
     a = parser.parse_args()
     if find_browser() is None:
         raise SystemExit("there is no Chromium here (Debian: apt install chromium)")
-    with tempfile.TemporaryDirectory() as videos, \
-            Server([a.monarch, "serve", "--model", a.model, "--attention", a.attention, "--port", "0", "--videos", videos],
-                   signal.SIGINT) as server, Browser() as browser:
-        server.wait_until_ready()
+    with serving(a) as server, Browser() as browser:
         browser.open(server.url)
         browser.wait_for("!document.getElementById('send').disabled")
         # Every chunk message that the page gets is kept, too.
@@ -88,7 +81,7 @@ def main():
         played = browser.run("document.getElementById('video-0').currentTime")
         chunks = browser.run("chunks")
         problems = browser.problems
-    rates = [c["frames"] / (c["denoise_seconds"] + c["decode_seconds"] + c["encode_seconds"]) for c in chunks[1:]]
+    rates = [c["frames"] / chunk_seconds(c) for c in chunks[1:]]
     rate = statistics.median(rates)
     print(json.dumps({"plays_after_seconds": plays_after, "played_seconds": played, "server_share": server_share,
                       "browser_share": browser_share, "chunks": len(chunks), "frames_per_second_possible": rate,

@@ -11,17 +11,13 @@ the suite.
 """
 import argparse
 import json
-import signal
 import statistics
 import sys
-import tempfile
 import threading
 import time
 
-from server import Server
+from server import CHUNK_PARTS, Server, add_server_options, chunk_seconds, serving
 from websocket import WebSocket
-
-MADE = ("denoise_seconds", "decode_seconds", "encode_seconds")
 
 
 class Viewer:
@@ -52,11 +48,11 @@ class Viewer:
 
 
 def cost(chunks):
-    return [sum(chunk[part] for part in MADE) for chunk in chunks]
+    return [chunk_seconds(chunk) for chunk in chunks]
 
 
 def beside(server, old):
-    """Medians of the old stream's chunks and of chunks 50 to 150 of a new one, made in turns."""
+    """Seconds of the old stream's next chunks and of chunks 50 to 150 of a new one, made in turns."""
     new = Viewer(server)
     done, since = threading.Event(), [None]
 
@@ -80,18 +76,13 @@ def beside(server, old):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("monarch")
-    parser.add_argument("--model", default="models/shapes_stream")
-    parser.add_argument("--attention", default="monarchrt")
+    add_server_options(parser)
     parser.add_argument("--latent-frames", type=int, default=2000)
     parser.add_argument("--save", help="the video")
     parser.add_argument("--beside", action="store_true", help="compare with a new stream, too")
     parser.add_argument("--strict", action="store_true")
     a = parser.parse_args()
-    with tempfile.TemporaryDirectory() as videos, \
-            Server([a.monarch, "serve", "--model", a.model, "--attention", a.attention, "--port", "0", "--videos", videos],
-                   signal.SIGINT) as server:
-        server.wait_until_ready()
+    with serving(a) as server:
         viewer = Viewer(server, open(a.save, "wb") if a.save else None)
         viewer.watch_until(lambda: (viewer.frames + 3) // 4 >= a.latent_frames)
         chunks, times, frames = list(viewer.chunks), list(viewer.times), viewer.frames
@@ -107,7 +98,7 @@ def main():
         "model": viewer.hello["model"], "size": f"{viewer.hello['width']}x{viewer.hello['height']}",
         "attention": a.attention, "latent_frames": (frames + 3) // 4, "frames": frames, "chunks": len(chunks),
         "first_frame_seconds": viewer.first_video, "frames_per_second_with_delivery": rate,
-        **{part: statistics.median(c[part] for c in chunks) for part in MADE},
+        **{part: statistics.median(c[part] for c in chunks) for part in CHUNK_PARTS},
         "chunk_seconds_50_150": early_time, "chunk_seconds_last_100": late_time, "time_ratio": late_time / early_time,
         "chunk_seconds_by_hundreds": [round(statistics.median(took[i:i + 100]), 4) for i in range(0, len(took), 100)],
         "memory_by_hundreds": [chunks[i]["memory_bytes"] >> 20 for i in range(0, len(chunks), 100)],

@@ -1,4 +1,5 @@
 """Starts a server for a test, and says where it is."""
+import contextlib
 import json
 import os
 import pathlib
@@ -6,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
@@ -66,3 +68,28 @@ class Server:
     def kill(self):
         self.process.kill()
         self.process.wait(60)
+
+
+def add_server_options(parser):
+    """Those of serving()."""
+    parser.add_argument("monarch")
+    parser.add_argument("--model", default="models/shapes_stream")
+    parser.add_argument("--attention", default="monarchrt")
+
+
+@contextlib.contextmanager
+def serving(options):
+    """`monarch serve` with these options, ready, its videos in a folder that goes with it."""
+    with tempfile.TemporaryDirectory() as videos, \
+            Server([options.monarch, "serve", "--model", options.model, "--attention", options.attention, "--port", "0",
+                    "--videos", videos], signal.SIGINT) as server:
+        server.wait_until_ready()
+        yield server
+
+
+CHUNK_PARTS = ("denoise_seconds", "decode_seconds", "encode_seconds")
+
+
+def chunk_seconds(chunk: dict) -> float:
+    """What a chunk took, by the server's message."""
+    return sum(chunk[part] for part in CHUNK_PARTS)
