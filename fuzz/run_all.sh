@@ -37,4 +37,4 @@ if [ ${#programs[@]} -eq 0 ]; then
   echo "no fuzz targets in $build/fuzz; build them with cmake --preset fuzz && cmake --build --preset fuzz" >&2
   exit 2
 fi
-printf '%s\0' "${programs[@]}" | xargs -0 -P "$jobs" -I{} bash -c 'fuzz_one "$1"' _ {} || exit 1
+printf '%s\0' "${programs[@]}" | xargs -0 -P "$jobs" -n 1 bash -c 'fuzz_one "$1"' _ || exit 1
